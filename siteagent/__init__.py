@@ -1,0 +1,1 @@
+"""The site agent: the Backup Server of one site."""

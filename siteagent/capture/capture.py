@@ -1,0 +1,285 @@
+"""Capturing a view: the walk is merged with the previous catalog, what differs is read, a new catalog is built.
+
+Nothing is acknowledged here: the caller finishes the store, writes manifest and reach, and commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shared.clock import Clock
+from shared.sealing import keyed_id
+from shared.summary import EntryCounts
+from shared.tree import ANCESTOR, CHANGED, FILE, LINK, RACY, UNREADABLE, key_of, path_of
+from siteagent.capture.content import Content, ContentReader
+from siteagent.capture.previous import Previous, Slice
+from siteagent.sources.base import Batch, Identity, Metadata, SmallFile, SourceError, View
+from siteagent.store.catalog import Catalog, Root
+from siteagent.store.catalogbuilder import CatalogBuilder
+from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES
+from siteagent.store.chunklist import PageSource, list_segments
+from siteagent.store.entry import Entry
+from siteagent.store.names import SegmentName
+from siteagent.store.writer import StoreWriter
+
+_FILE_TYPE, _FILE_MODE = 0o170000, 0o100000
+_ERRORS_MAX = 10_000
+_SCRATCH_BYTES = 1 << 20
+_NONE: tuple[int, ...] = ()
+_ABSENT: tuple[Slice | None, int] = (None, 0)
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """`margin_ns`: how much older than its reading a change must be for equal times to prove anything (2 s at least;
+    60 s for live databases and machine images). `rechecks` tells which entries are read again although unchanged."""
+
+    margin_ns: int = 2_000_000_000
+    rechecks: Callable[[bytes], bool] | None = None
+
+
+@dataclass
+class Figures:
+    """What a capture counted so far; read by the progress display while it runs."""
+
+    files: int = 0
+    folders: int = 0
+    links: int = 0
+    others: int = 0
+    bytes_seen: int = 0
+    new: int = 0
+    changed: int = 0
+    renamed: int = 0
+    unchanged: int = 0
+    changed_while_read: int = 0
+    errors: list[SourceError] = field(default_factory=list)
+    alarms: list[SourceError] = field(default_factory=list)
+
+
+class Draft(NamedTuple):
+    """A captured tree that is not committed yet."""
+
+    root: Root
+    counts: EntryCounts
+    figures: Figures
+
+
+class Capture:
+    """One run over one view."""
+
+    def __init__(self, view: View, store: StoreWriter, boundary_key: bytes, previous: Previous, source: PageSource,
+                 clock: Clock, options: CaptureOptions | None = None,
+                 checkpoint: Callable[[], None] | None = None) -> None:
+        """`checkpoint` is called between folders, to commit packs of a long run."""
+        self._view, self._store, self._previous, self._clock = view, store, previous, clock
+        self._options = options or CaptureOptions()
+        self._checkpoint = checkpoint
+        self._source = source
+        self.content = ContentReader(store, boundary_key)
+        self._builder = CatalogBuilder(store, boundary_key, self._needs)
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._links: dict[int, tuple[Content, bytes]] = {}
+        self._appeared: set[tuple[int, int]] = set()
+        self._started_ns = 0
+        self.figures = Figures()
+
+    def _needs(self, entry: Entry) -> set[SegmentName]:
+        known = self.content.needs.get(entry.tree)
+        if known is not None:
+            return known
+        at = len(entry.segments) - 1 - (entry.xattrs[:1] == b"\1") - (entry.target[:1] == b"\1")
+        return list_segments(self._source, entry.tree, entry.segments[at])
+
+    def run(self) -> Draft:
+        """Capture everything; raises what the store raises. Trouble of the source is noted and passed over."""
+        previous, figures = self._previous, self.figures
+        for batch in self._view.batches():
+            self._started_ns = self._clock.now_ns()
+            slices = previous.take(batch.folder)
+            if self._options.rechecks is None and _is_unchanged(batch, slices):
+                for part in slices:
+                    self._builder.add_unchanged(part.leaf, part.start, part.stop)
+                figures.unchanged += len(batch.names)
+                self._count(batch)
+            else:
+                self._merge(batch, slices)
+            if self._checkpoint is not None:
+                self._checkpoint()
+        previous.finish()
+        figures.errors += self._view.skipped.errors
+        figures.renamed = len(self._appeared & previous.removed_files)
+        root = self._builder.finish()
+        counts = EntryCounts(new=figures.new - figures.renamed, changed=figures.changed, renamed=figures.renamed,
+                             removed=previous.removed - figures.renamed, unchanged=figures.unchanged)
+        return Draft(root, counts, figures)
+
+    def _count(self, batch: Batch) -> None:
+        figures, files, folders, links = self.figures, 0, 0, 0
+        for identity in batch.identities:
+            kind = identity[0] & _FILE_TYPE
+            if kind == _FILE_MODE:
+                files += 1
+                figures.bytes_seen += identity[1]
+            elif kind == 0o040000:
+                folders += 1
+            elif kind == 0o120000:
+                links += 1
+            else:
+                figures.others += 1
+        figures.files += files
+        figures.folders += folders
+        figures.links += links
+
+    def _merge(self, batch: Batch, slices: list[Slice]) -> None:
+        known = {name: (part, place) for part in slices for place, name in enumerate(part.names)}
+        before = [known.pop(name, _ABSENT) for name in batch.names]
+        same = [part is not None and part.identities[at] == identity
+                for (part, at), identity in zip(before, batch.identities, strict=True)]
+        rechecks = self._options.rechecks
+        if rechecks is not None:
+            same = [is_same and not rechecks(key_of(batch.folder, name))
+                    for is_same, name in zip(same, batch.names, strict=True)]
+        small = self._small_files(batch, [place for place, is_same in enumerate(same) if not is_same])
+        for place, (part, at) in enumerate(before):
+            if same[place] and part is not None:
+                self._builder.add_unchanged(part.leaf, part.start + at, part.start + at + 1)
+                self.figures.unchanged += 1
+                continue
+            entry = small(place) or self._other(batch, place)
+            if entry is not None:
+                self._builder.add(entry)
+                self._note(entry, None if part is None else part.entry(at), part is not None and part.identities[at])
+        for part, at in known.values():
+            if part is not None:
+                self._previous.note_removed(part, at)
+        self._count(batch)
+
+    def _small_files(self, batch: Batch, places: list[int]) -> Callable[[int], Entry | None]:
+        """Reads the small files among `places` in groups, ahead of the order in which their entries are asked for."""
+        view = self._view
+        waiting = [place for place in places if _is_small(batch.facts[place], batch.identities[place])
+                   and not view.is_sparse(batch, place)]
+        ready: dict[int, Entry] = {}
+
+        def entry(place: int) -> Entry | None:
+            while waiting and waiting[0] <= place:
+                group = view.read_small(batch, waiting, self._scratch)
+                del waiting[: len(group)]
+                self._take(batch, group, ready)
+            return ready.pop(place, None)
+
+        return entry
+
+    def _take(self, batch: Batch, group: list[SmallFile], ready: dict[int, Entry]) -> None:
+        store, scratch, key = self._store, self._scratch, self._store.chunk_key
+        for place, start, size, xattrs, error in group:
+            if error is not None and not isinstance(error, FileNotFoundError):
+                ready[place] = self._unreadable(batch, place, error)
+            elif size > 0:
+                data = scratch[start : start + size]
+                chunk_id = keyed_id(key, data)
+                segment = store.find(chunk_id) or store.put_new(chunk_id, data)
+                ready[place] = self._entry(batch, place, chunk_id, _NONE, b"", (segment,), xattrs)
+                self.content.bytes_read += size
+            elif size == 0:
+                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), xattrs)
+
+    def _note(self, entry: Entry, before: Entry | None, trusted: object) -> None:
+        """Count an entry that was captured as new, changed, or (only read again) unchanged."""
+        figures = self.figures
+        if before is None:
+            figures.new += 1
+            if entry.type == FILE and entry.size:
+                self._appeared.add((entry.inode, entry.size))
+        elif _identity(before) != _identity(entry):
+            figures.changed += 1
+        elif (before.ids, before.lengths, before.tree) == (entry.ids, entry.lengths, entry.tree):
+            figures.unchanged += 1
+        else:
+            figures.changed += 1
+            if trusted and not entry.flags & UNREADABLE:
+                figures.alarms.append(SourceError(entry.path, "its content changed while size and times did not"))
+
+    def _other(self, batch: Batch, place: int) -> Entry | None:
+        """Capture anything but a small plain file; None when it vanished."""
+        try:
+            return self._capture(batch, place)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return self._unreadable(batch, place, error)
+
+    def _unreadable(self, batch: Batch, place: int, error: OSError) -> Entry:
+        if len(self.figures.errors) < _ERRORS_MAX:
+            path = path_of(batch.folder, batch.names[place])
+            self.figures.errors.append(SourceError(path, error.strerror or str(error)))
+        return self._entry(batch, place, b"", _NONE, b"", (), b"", flags=UNREADABLE)
+
+    def _capture(self, batch: Batch, place: int) -> Entry:
+        view, about = self._view, self._view.describe(batch, place)
+        if about.type == FILE:
+            return self._capture_file(batch, place, about)
+        if batch.names[place] in batch.ancestors:
+            return self._entry(batch, place, b"", _NONE, b"", (), b"", flags=ANCESTOR)
+        target = view.target(batch, place) if about.type == LINK else b""
+        return self._entry(batch, place, b"", _NONE, b"", (), view.xattrs(batch, place), target=target)
+
+    def _capture_file(self, batch: Batch, place: int, about: Metadata) -> Entry:
+        if about.link_group and about.link_group in self._links:
+            content, xattrs = self._links[about.link_group]
+        else:
+            reader = self._view.open(batch, place)
+            try:
+                content = self.content.read(self._view, batch, place, reader, self._view.is_sparse(batch, place))
+                xattrs = reader.xattrs()
+            finally:
+                reader.close()
+            self.figures.changed_while_read += content.is_changed
+            if about.link_group:
+                self._links[about.link_group] = content, xattrs
+        flags = CHANGED if content.is_changed else 0
+        entry = self._entry(batch, place, content.ids, content.lengths, content.tree, content.segments, xattrs,
+                            flags=flags)  # fmt: skip
+        return entry._replace(size=content.size) if content.is_changed else entry
+
+    def _entry(self, batch: Batch, place: int, ids: bytes, lengths: tuple[int, ...], tree: bytes,
+               segments: tuple[SegmentName, ...], xattrs: bytes, *, target: bytes = b"", flags: int = 0) -> Entry:
+        about = self._view.describe(batch, place)
+        if max(about.mtime_ns, about.ctime_ns) > self._started_ns - self._options.margin_ns:
+            flags |= RACY
+        if target:
+            target, more = self._builder.stored_value(target)
+            segments += more
+        if xattrs:
+            xattrs, more = self._builder.stored_value(xattrs)
+            segments += more
+        return Entry._make((batch.folder, batch.names[place], *about, flags, ids, lengths, tree, target, xattrs,
+                            segments, ()))  # fmt: skip
+
+
+def _identity(entry: Entry) -> tuple[int, int, int, int, int]:
+    return entry.mode, entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode
+
+
+def _is_small(facts: Any, identity: Identity) -> bool:
+    """True for a plain file with one name that is one chunk."""
+    return identity[0] & _FILE_TYPE == _FILE_MODE and identity[1] <= WHOLE_FILE_MAX_BYTES and facts.st_nlink == 1
+
+
+def _is_unchanged(batch: Batch, slices: list[Slice]) -> bool:
+    if len(slices) == 1:
+        return slices[0].names == batch.names and slices[0].identities == batch.identities
+    at = 0
+    for part in slices:
+        stop = at + len(part.names)
+        if part.names != batch.names[at:stop] or part.identities != batch.identities[at:stop]:
+            return False
+        at = stop
+    return at == len(batch.names)
+
+
+def catalog_or_none(source: PageSource, root: Root | None) -> Catalog | None:
+    """The catalog of a previous snapshot, if there is one."""
+    return Catalog(source, root) if root is not None and root.page_id else None

@@ -1,0 +1,163 @@
+"""Reading one file's content into the store: small files whole and straight into the segment's buffer, large ones cut.
+
+A file that changes while it is read is read again, up to three times; the last reading is kept and marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from shared.tree import HOLE
+from siteagent.sources.base import Batch, Identity, Reader, View
+from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES, Chunker
+from siteagent.store.chunklist import ListBuilder, Piece
+from siteagent.store.names import SegmentName
+from siteagent.store.page import INLINE_CHUNKS_MAX
+from siteagent.store.writer import StoreWriter
+
+ATTEMPTS = 3
+_SLAB_BYTES = 4 << 20
+_NO_LENGTHS: tuple[int, ...] = ()
+
+
+class Content(NamedTuple):
+    """Where a file's content lies: an entry's `ids`, `lengths`, `tree`, `segments`; and what reading it found."""
+
+    ids: bytes
+    lengths: tuple[int, ...]
+    tree: bytes
+    segments: tuple[SegmentName, ...]
+    size: int
+    is_changed: bool = False
+
+
+EMPTY = Content(b"", _NO_LENGTHS, b"", (), 0)
+
+
+class ContentReader:
+    """Reads the files of one run."""
+
+    def __init__(self, store: StoreWriter, boundary_key: bytes) -> None:
+        self._store, self._key = store, boundary_key
+        self._chunker: Chunker | None = None
+        self._slab = bytearray(0)
+        self.bytes_read = 0
+        self.needs: dict[bytes, set[SegmentName]] = {}
+        """Segments of every chunk list built in this run, by `tree`."""
+
+    def read(self, view: View, batch: Batch, place: int, reader: Reader, may_have_holes: bool) -> Content:
+        """Read a file until a reading begins and ends with the same identity; raises OSError."""
+        for attempt in range(ATTEMPTS):
+            before = batch.identities[place]
+            content = self._read_once(reader, before, may_have_holes)
+            if content is not None and reader.identity() == before:
+                return content
+            view.refresh(batch, place, reader)
+            may_have_holes = True
+            if content is not None and attempt == ATTEMPTS - 1:
+                return content._replace(is_changed=True)
+        return self._read_stream(reader)._replace(is_changed=True)
+
+    def _read_once(self, reader: Reader, identity: Identity, may_have_holes: bool) -> Content | None:
+        """One reading; None when the file's length was not what its identity says."""
+        size = identity[1]
+        if may_have_holes:
+            extents = reader.extents(size)
+            if extents is not None:
+                return self._read_extents(reader, extents, size)
+        content = self._read_pieces(reader, 0, size + 1)
+        return content if content.size == size else None
+
+    def _read_extents(self, reader: Reader, extents: list[tuple[int, int]], size: int) -> Content | None:
+        gather, at = _Gather(self), 0
+        for start, length in extents:
+            if start > at:
+                gather.add(Piece(HOLE, start - at, b""))
+            if self._cut(reader, start, length, gather) != length:
+                return None
+            at = start + length
+        if size > at:
+            gather.add(Piece(HOLE, size - at, b""))
+        return gather.content()
+
+    def _read_pieces(self, reader: Reader, start: int, length: int) -> Content:
+        gather = _Gather(self)
+        self._cut(reader, start, length, gather)
+        return gather.content()
+
+    def _read_stream(self, reader: Reader) -> Content:
+        """Read whatever is there until the end, however long it is now."""
+        return self._read_pieces(reader, 0, 1 << 62)
+
+    def _cut(self, reader: Reader, start: int, length: int, gather: _Gather) -> int:
+        """Cut up to `length` bytes from `start`; returns how many there were."""
+        if not self._slab:
+            self._slab = bytearray(_SLAB_BYTES)
+        slab, kept, done = memoryview(self._slab), 0, 0
+        while True:
+            wanted = min(len(slab) - kept, length - done)
+            count = reader.read_into(slab[kept : kept + wanted], start + done) if wanted else 0
+            self.bytes_read += count
+            done += count
+            filled = kept + count
+            is_end = count == 0
+            if filled < len(slab) and not is_end:
+                kept = filled
+                continue
+            at = 0
+            for size in self._lengths(slab[:filled], is_end=is_end, is_whole=done == filled):
+                gather.add(Piece(*self._put(slab[at : at + size])))
+                at += size
+            if is_end:
+                return done
+            kept = filled - at
+            slab[:kept] = slab[at:filled]
+
+    def _lengths(self, data: memoryview, *, is_end: bool, is_whole: bool) -> Iterable[int]:
+        """Where to cut: a stretch of up to 128 KiB that is there whole is one chunk."""
+        if is_end and is_whole and len(data) <= WHOLE_FILE_MAX_BYTES:
+            return (len(data),) if data else ()
+        self._chunker = self._chunker or Chunker()
+        return self._chunker.cut(data, is_end=is_end)
+
+    def _put(self, data: memoryview) -> tuple[bytes, int, SegmentName]:
+        chunk_id, segment = self._store.put(data)
+        return chunk_id, len(data), segment
+
+    def list_builder(self) -> ListBuilder:
+        """A builder for the chunk list of a file with many chunks."""
+        return ListBuilder(self._store, self._key)
+
+
+class _Gather:
+    """The pieces of one file: kept inline while they are few, else put into a chunk list as they come."""
+
+    def __init__(self, reader: ContentReader) -> None:
+        self._reader = reader
+        self._pieces: list[Piece] = []
+        self._list: ListBuilder | None = None
+        self._size = 0
+
+    def add(self, piece: Piece) -> None:
+        self._size += piece.length
+        if self._list is not None:
+            self._list.add(piece)
+            return
+        self._pieces.append(piece)
+        if len(self._pieces) > INLINE_CHUNKS_MAX:
+            self._list = self._reader.list_builder()
+            for known in self._pieces:
+                self._list.add(known)
+
+    def content(self) -> Content:
+        if self._list is not None:
+            tree, segment = self._list.finish()
+            self._reader.needs[tree] = self._list.segments
+            return Content(b"", _NO_LENGTHS, tree, (segment,), self._size)
+        pieces = self._pieces
+        return Content(
+            b"".join(piece.chunk_id for piece in pieces),
+            tuple(piece.length for piece in pieces) if len(pieces) > 1 else _NO_LENGTHS, b"",
+            tuple(piece.segment for piece in pieces if piece.segment), self._size,
+        )  # fmt: skip

@@ -1,0 +1,97 @@
+"""The previous snapshot's catalog, read alongside the walk: a cursor that moves forward folder by folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from shared.errors import DamagedError, HostileError
+from shared.tree import FILE
+from siteagent.sources.base import Identity
+from siteagent.store.catalog import Catalog, Leaf
+from siteagent.store.entry import Entry
+from siteagent.store.names import SegmentName
+from siteagent.store.page import side_segments
+
+_REMOVED_FILES_MAX = 200_000
+
+
+class Slice(NamedTuple):
+    """The rows of one folder within one entry page of the previous catalog."""
+
+    leaf: Leaf
+    start: int
+    stop: int
+    names: list[bytes]
+    identities: list[Identity | None]
+
+    def entry(self, place: int) -> Entry:
+        """The entry at `place` within this slice."""
+        return self.leaf.page.rows()[self.start + place]
+
+
+@dataclass
+class Previous:
+    """A cursor over the previous catalog; `None` where there is no previous snapshot."""
+
+    catalog: Catalog | None
+    unusable: frozenset[SegmentName] = frozenset()
+    removed: int = 0
+    damage: str = ""
+    removed_files: set[tuple[int, int]] = field(default_factory=set)
+    """(inode, size) of removed files, to recognise renamed ones."""
+
+    def __post_init__(self) -> None:
+        self._slices = self._read()
+        self._next: tuple[bytes, Slice] | None = next(self._slices, None)
+
+    def _read(self) -> Iterator[tuple[bytes, Slice]]:
+        if self.catalog is None:
+            return
+        try:
+            for leaf in self.catalog.leaves():
+                page = leaf.page
+                identities = self._trusted(leaf)
+                for folder, start, stop in page.folders:
+                    yield folder, Slice(leaf, start, stop, page.names[start:stop], identities[start:stop])
+        except (DamagedError, HostileError) as error:
+            self.damage = str(error)
+
+    def _trusted(self, leaf: Leaf) -> list[Identity | None]:
+        """Identities of a page; None for entries whose content must not be relied on."""
+        identities = leaf.page.identities()
+        if self.unusable and not self.unusable.isdisjoint(side_segments(leaf.page.side)):
+            rows = leaf.page.rows()
+            tainted = [bool(row.tree) or not self.unusable.isdisjoint(row.segments) for row in rows]
+            return [None if bad else known for bad, known in zip(tainted, identities, strict=True)]
+        return identities
+
+    def take(self, folder: bytes) -> list[Slice]:
+        """The slices of this folder; folders before it are gone from the source."""
+        while self._next is not None and self._next[0] < folder:
+            self._remove(self._next[1])
+            self._next = next(self._slices, None)
+        found = []
+        while self._next is not None and self._next[0] == folder:
+            found.append(self._next[1])
+            self._next = next(self._slices, None)
+        return found
+
+    def finish(self) -> None:
+        """Count what is left as removed."""
+        while self._next is not None:
+            self._remove(self._next[1])
+            self._next = next(self._slices, None)
+
+    def _remove(self, part: Slice) -> None:
+        for place in range(len(part.names)):
+            self.note_removed(part, place)
+
+    def note_removed(self, part: Slice, place: int) -> None:
+        """Count one entry as removed."""
+        self.removed += 1
+        if len(self.removed_files) < _REMOVED_FILES_MAX:
+            entry = part.entry(place)
+            if entry.type == FILE and entry.size:
+                self.removed_files.add((entry.inode, entry.size))

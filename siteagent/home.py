@@ -1,0 +1,186 @@
+"""A home: disk, keys, log and store of one site, opened together by its one owner process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.chain import SignedHead
+from shared.clock import Clock
+from shared.errors import DamagedError, FarkeepError, RefusedError
+from shared.keyfile import decode_key_file
+from shared.keyring import Keyring
+from shared.keyringfile import open_keyring, read_keyring
+from shared.randomness import Randomness
+from siteagent.disk.disk import Disk
+from siteagent.disk.durable import read_whole, write_durably
+from siteagent.disk.local import LocalDisk
+from siteagent.disk.mounts import network_kind
+from siteagent.disk.owner import Owner, take_home
+from siteagent.ledger.high_water import HIGH_WATER_BYTES, Verdict, read_high_water
+from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.ledger import Ledger
+from siteagent.store.catalog import Catalog, Root
+from siteagent.store.index import FOLDER as INDEX_FOLDER
+from siteagent.store.index import Index
+from siteagent.store.layout import KEYRING_FILE, read_format
+from siteagent.store.leases import Leases
+from siteagent.store.pack import Cited
+from siteagent.store.packs import FolderPacks
+from siteagent.store.reader import SegmentReader
+from siteagent.store.snapshots import SnapshotFiles
+
+KEYRING_MAX_BYTES = 16 << 20
+KEY_FILE_MAX_BYTES = 1 << 16
+LOG_FOLDER = "log"
+
+
+@dataclass(frozen=True)
+class World:
+    """What is handed in from outside: time, chance, disks, and how to learn about mounts."""
+
+    clock: Clock
+    randomness: Randomness
+    disk: Callable[[str], Disk] = LocalDisk
+    network_kind: Callable[[str], str | None] = network_kind
+    may_start_processes: bool = True
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get at a home: its folder, key file, passphrase, and how long to wait for another owner."""
+
+    home: str
+    key_file: str = ""
+    passphrase: bytes | None = None
+    wait_s: float = 0.0
+
+    @property
+    def key_path(self) -> str:
+        """Where the site's key file is."""
+        return self.key_file or f"{self.home}.key"
+
+
+@dataclass
+class Home:
+    """An open home."""
+
+    access: Access
+    world: World
+    owner: Owner
+    disk: Disk
+    beside: Disk
+    keyring: Keyring
+    ledger: Ledger
+    packs: FolderPacks
+    index: Index
+    reader: SegmentReader
+    snapshots: SnapshotFiles
+    leases: Leases = field(default_factory=Leases)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The home's folder."""
+        return self.access.home
+
+    def cited(self) -> Cited:
+        """The head of the log, as packs cite it."""
+        position = self.ledger.head.position
+        return Cited(position.log_epoch, position.sequence, position.hash)
+
+    def catalog(self, entry: SnapshotEntry) -> Catalog:
+        """The tree of a snapshot; raises DamagedError when the fact about it cannot be read."""
+        summary = entry.summary
+        if summary is None:
+            raise DamagedError("what is recorded of this snapshot cannot be read", subject=entry.id.hex(),
+                               next_step="it was erased, or its key is missing: see `farkeep key show`")
+        return Catalog(self.reader, Root(summary.root_page, summary.root_segment, summary.levels))
+
+    def mark_head(self, head: SignedHead) -> None:
+        """Note the log's head outside the home."""
+        del head
+        write_durably(self.beside, os.path.basename(self.path) + ".head", self.ledger.high_water())
+
+    def close(self) -> None:
+        """Close everything and give the home back; harmless when called twice."""
+        self.packs.close()
+        self.index.close()
+        self.ledger.close()
+        self.owner.release()
+
+    def __enter__(self) -> Home:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def require_local(home: str, world: World) -> None:
+    """Refuse a home on a network file system: locks and syncs there do not promise what a home needs."""
+    kind = world.network_kind(home)
+    if kind is not None:
+        raise RefusedError(f"the home would lie on a network file system ({kind})", subject=home,
+                           next_step="put the home on a local disk; partners get their copies by replication")
+
+
+def open_home(access: Access, command: str, world: World) -> Home:
+    """Become the owner of a home and open it.
+
+    Raises RefusedError (no home, newer format, network file system, foreign or missing key), UnavailableError (in use),
+    DamagedError (keyring or log do not read).
+    """
+    disk = world.disk(access.home)
+    read_format(disk, access.home)
+    require_local(access.home, world)
+    owner = take_home(access.home, command, world.clock, access.wait_s)
+    try:
+        keyring = read_keys(access, disk, world)
+        beside = world.disk(os.path.dirname(access.home))
+        ledger = _open_ledger(access, beside, keyring, world)
+    except BaseException:
+        owner.release()
+        raise
+    packs = FolderPacks(disk)
+    index = Index(os.path.join(access.home, INDEX_FOLDER))
+    home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
+                SegmentReader(packs, index, keyring), SnapshotFiles(disk, keyring))  # fmt: skip
+    ledger.set_on_append(home.mark_head)
+    return home
+
+
+def read_keys(access: Access, disk: Disk, world: World) -> Keyring:
+    """Open the keyring with the site's key file; raises RefusedError with the way out when the key is missing."""
+    try:
+        data = read_whole(disk, KEYRING_FILE, limit_bytes=KEYRING_MAX_BYTES)
+    except FileNotFoundError:
+        raise DamagedError("the home's keyring is missing", subject=os.path.join(access.home, KEYRING_FILE),
+                           next_step="put the file back from a copy of the home") from None
+    body = read_keyring(data)
+    folder, name = os.path.split(os.path.abspath(access.key_path))
+    try:
+        key = read_whole(world.disk(folder), name, limit_bytes=KEY_FILE_MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RefusedError("the site's key file is missing", subject=access.key_path,
+                           next_step="name it with --key-file, or make a new one from the recovery shares: "
+                                     "`farkeep key restore --recovery-share F...`") from None
+    except PermissionError:
+        raise RefusedError("this user may not read the site's key file", subject=access.key_path,
+                           next_step="run as the user who made the home (or as root)") from None
+    secret = decode_key_file(key, subject=access.key_path, site_id=body.site_id, passphrase=access.passphrase)
+    return open_keyring(data, secret.site_secret, subject=KEYRING_FILE, randomness=world.randomness)
+
+
+def _open_ledger(access: Access, beside: Disk, keyring: Keyring, world: World) -> Ledger:
+    try:
+        mark = read_whole(beside, os.path.basename(access.home) + ".head", limit_bytes=4 * HIGH_WATER_BYTES)
+    except (FileNotFoundError, FarkeepError):
+        mark = None
+    return Ledger.open(os.path.join(access.home, LOG_FOLDER), keyring, world.clock, world.randomness,
+                       read_high_water(mark, keyring))  # fmt: skip
+
+
+def is_read_only(home: Home) -> bool:
+    """True when the log is proven to be older than what exists, or does not read: nothing may be written."""
+    return home.ledger.verdict in (Verdict.REWOUND, Verdict.DAMAGED)

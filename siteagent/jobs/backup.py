@@ -1,0 +1,238 @@
+"""Backing up: view -> capture -> packs -> manifest and reach -> one fact.
+
+What a crash between step n and n + 1 leaves:
+
+| step | durable after it                       | a crash then leaves                                                  |
+| ---- | -------------------------------------- | -------------------------------------------------------------------- |
+| 1    | fact job.started (names the run)       | a job without an end: the next writer records that it was cut off    |
+| 2    | packs, one after the other             | whole packs, taken over by the next writer; a part of one, removed   |
+| 3    | facts packs.stored (4 GiB or 10 min)   | the same; nothing that was recorded is written again                 |
+| 4    | reach, then manifest                   | two files that no fact names: removed once the abandonment is a fact |
+| 5    | fact snapshot.taken: the commit        | a finished snapshot                                                  |
+| 6    | H.head beside the home                 | an older mark that the log contains: nothing is lost                 |
+
+The previous snapshots stay as they were at every point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.errors import DamagedError, FarkeepError, RefusedError
+from shared.facts import (
+    Fact,
+    JobEnded,
+    JobEndedSealed,
+    JobStarted,
+    JobStartedSealed,
+    PackRef,
+    PacksStored,
+    Subject,
+    plain_text,
+)
+from shared.manifest import Manifest, ManifestBody, ManifestHeader, encode_manifest, manifest_digest
+from shared.summary import Quality, SnapshotSummary
+from siteagent.capture.capture import Capture, CaptureOptions, Draft, Figures, catalog_or_none
+from siteagent.capture.previous import Previous
+from siteagent.home import Home
+from siteagent.ledger.history import SnapshotEntry
+from siteagent.salvage import prepare_writing, unusable_segments
+from siteagent.sources.base import SourceError, View
+from siteagent.store.catalog import Catalog, Root
+from siteagent.store.names import SegmentName
+from siteagent.store.reach import Reach, difference, encode_reach, reach_of
+from siteagent.store.writer import RunKeys, StoreWriter
+
+Outcome = Literal["done", "partial", "failed", "refused"]
+CHECKPOINT_BYTES = 4 << 30
+CHECKPOINT_NS = 600 * 10**9
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What to back up and how; `paths` are recorded, `view` is what is read."""
+
+    name: str
+    paths: tuple[bytes, ...]
+    view: View
+    user: str
+    host: str
+    tags: tuple[str, ...] = ()
+    options: CaptureOptions = field(default_factory=CaptureOptions)
+    source_kind: str = "files"
+    finish: Callable[[], None] | None = None
+    """Called when everything is captured and before anything is committed; raises to call the backup off."""
+
+
+@dataclass(frozen=True)
+class BackupResult:
+    """What a backup did. `snapshot` is empty after a dry run."""
+
+    snapshot: bytes
+    summary: SnapshotSummary
+    bytes_stored: int
+    seconds: float
+    errors: list[SourceError]
+    alarms: list[SourceError]
+    notes: list[str]
+
+
+class _Run:
+    """One running backup."""
+
+    def __init__(self, home: Home, request: BackupRequest) -> None:
+        self._home, self._request = home, request
+        self._clock = home.world.clock
+        self._started_ns, self._began_ns = self._clock.now_ns(), self._clock.monotonic_ns()
+        self._lease = home.leases.register("backup")
+        self._lease.unusable |= unusable_segments(home)
+        keys = RunKeys(home.keyring.site_id, home.keyring.current, home.keyring.default_domain)
+        self.store = StoreWriter(home.packs, home.index, home.reader, keys, self._lease, home.cited,
+                                 home.world.randomness, may_start_processes=home.world.may_start_processes)
+        self._log_bytes = _log_bytes(home)
+        self._job = home.world.randomness.bits(16)
+        self._previous = home.ledger.history().newest_snapshot(request.name, is_good=True)
+        self._checkpoint_bytes, self._checkpoint_ns = 0, self._began_ns
+        self._packs: list[PackRef] = []
+        previous = Previous(catalog_or_none(home.reader, _root(self._previous)), self._lease.unusable)
+        self._cursor = previous
+        self.capture = Capture(request.view, self.store, home.keyring.default_domain.boundary_key, previous,
+                               home.reader, self._clock, request.options, self._checkpoint)
+
+    def start(self) -> None:
+        """Step 1: the job is a fact."""
+        request = self._request
+        what = tuple(plain_text(path.decode("utf-8", "surrogateescape")) for path in request.paths)
+        self._home.ledger.record(Fact(
+            JobStarted(job=self._job, kind="backup", run=self.store.run),
+            JobStartedSealed(user=plain_text(request.user), host=plain_text(request.host), what=what),
+        ))  # fmt: skip
+
+    def _checkpoint(self) -> None:
+        """Step 3: what a long run has stored so far counts as present."""
+        now_ns = self._clock.monotonic_ns()
+        stored = self.store.stored_bytes
+        is_due = now_ns - self._checkpoint_ns > CHECKPOINT_NS and stored > self._checkpoint_bytes
+        if is_due or stored - self._checkpoint_bytes >= CHECKPOINT_BYTES:
+            self._checkpoint_bytes, self._checkpoint_ns = stored, now_ns
+            packs = tuple(self.store.finish())
+            self._home.ledger.record(Fact(PacksStored(run=self.store.run, packs=packs)))
+
+    def perform(self) -> BackupResult:
+        """Steps 2 to 6."""
+        draft = self.capture.run()
+        if self._request.finish is not None:
+            self._request.finish()
+        self._packs = self.store.finish()
+        snapshot = self._home.world.randomness.bits(16)
+        summary = self._summary(draft)
+        files_bytes = self._commit(snapshot, summary, draft.root)
+        home = self._home
+        growth = self.store.stored_bytes + files_bytes + _log_bytes(home) - self._log_bytes
+        notes = [self._cursor.damage + ": the files concerned were read again"] if self._cursor.damage else []
+        return BackupResult(snapshot, summary, growth, self._seconds(), draft.figures.errors, draft.figures.alarms,
+                            notes + home.notes)  # fmt: skip
+
+    def _seconds(self) -> float:
+        return (self._clock.monotonic_ns() - self._began_ns) / 1e9
+
+    def _summary(self, draft: Draft) -> SnapshotSummary:
+        request, figures, skipped = self._request, draft.figures, self._request.view.skipped
+        return SnapshotSummary(
+            name=request.name, time_ns=self._started_ns, ended_ns=self._clock.now_ns(), quality=quality_of(figures),
+            host=plain_text(request.host), user=plain_text(request.user), source_kind=request.source_kind,
+            paths=request.paths, domain=self._home.keyring.default_domain.id, tags=request.tags,
+            view=request.view.quality, root_page=draft.root.page_id, root_segment=draft.root.segment,
+            levels=draft.root.level, previous_snapshot=self._previous.id if self._previous else b"",
+            counts=draft.counts, files=figures.files, folders=figures.folders, links=figures.links,
+            others=figures.others, sockets_skipped=skipped.sockets, bytes_seen=figures.bytes_seen,
+            bytes_read=self.capture.content.bytes_read, bytes_new=self.store.bytes_new,
+            bytes_stored=self.store.stored_bytes, incompressible_bytes=self.store.incompressible_bytes,
+            errors=len(figures.errors) + len(figures.alarms), excluded=skipped.excluded,
+        )  # fmt: skip
+
+    def _commit(self, snapshot: bytes, summary: SnapshotSummary, root: Root) -> int:
+        """Steps 4 to 6; returns the bytes of manifest and reach."""
+        home = self._home
+        reach = encode_reach(self._reach(snapshot, root))
+        body = ManifestBody(run=self.store.run, reach=manifest_digest(reach), packs=tuple(self._packs),
+                            summary=summary, subject=summary.name)
+        header = ManifestHeader(site=home.keyring.site_id, snapshot=snapshot, key_epoch=home.keyring.current.number,
+                                written_after=home.ledger.head.position)  # fmt: skip
+        manifest = Manifest(header, body)
+        data = encode_manifest(manifest, manifest_key=home.keyring.current.manifest_key,
+                               nonce=home.world.randomness.bits(12))  # fmt: skip
+        home.snapshots.write(snapshot, data, reach)
+        outcome: Outcome = "done" if summary.quality in ("app", "crash", "live") else "partial"
+        home.ledger.record(
+            Fact(manifest.to_fact(manifest_digest(data)), summary, Subject(kind="source", name=summary.name)),
+            Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(counters={"files": summary.files})),
+        )  # fmt: skip
+        return len(data) + len(reach)
+
+    def _reach(self, snapshot: bytes, root: Root) -> Reach:
+        home, before = self._home, self._previous
+        base, base_segments = None, set[SegmentName]()
+        try:
+            if before is not None:
+                base_segments = home.snapshots.segments(before.id, before.taken.reach)
+                base = home.snapshots.reach(before.id, before.taken.reach)
+        except DamagedError as error:
+            home.notes.append(f"the reach of the previous snapshot does not read: {error}")
+        is_same = base is not None and root == _root(before)
+        segments = base_segments if is_same else reach_of(Catalog(home.reader, root), home.reader)
+        return difference(home.keyring.site_id, snapshot, segments, base, base_segments)
+
+    def fail(self, error: BaseException) -> None:
+        """Record why the job ended, if the log can still be written."""
+        outcome: Outcome = "refused" if isinstance(error, RefusedError) else "failed"
+        try:
+            self._home.ledger.record(
+                Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(message=plain_text(str(error))))
+            )  # fmt: skip
+        except FarkeepError as second:
+            self._home.notes.append(f"the end of the job could not be recorded: {second}")
+
+    def close(self) -> None:
+        """Release workers, view and lease."""
+        self.store.close()
+        self._request.view.close()
+        self._lease.end()
+
+
+def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None] | None = None) -> BackupResult:
+    """Take a snapshot of a view; `watch` receives the running capture for a progress display.
+
+    Trouble of the source marks the snapshot; trouble of the store raises a typed error and nothing is acknowledged.
+    """
+    prepare_writing(home)
+    run = _Run(home, request)
+    try:
+        run.start()
+        if watch is not None:
+            watch(run.capture)
+        return run.perform()
+    except BaseException as error:
+        run.fail(error)
+        raise
+    finally:
+        run.close()
+
+
+def quality_of(figures: Figures) -> Quality:
+    """The label of a live view's snapshot."""
+    if figures.errors or figures.alarms:
+        return "partial"
+    return "changed" if figures.changed_while_read else "live"
+
+
+def _root(entry: SnapshotEntry | None) -> Root | None:
+    if entry is None or entry.summary is None:
+        return None
+    return Root(entry.summary.root_page, entry.summary.root_segment, entry.summary.levels)
+
+
+def _log_bytes(home: Home) -> int:
+    return sum(home.disk.size(f"log/{name}") or 0 for name in home.disk.list("log"))

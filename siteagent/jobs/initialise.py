@@ -1,0 +1,77 @@
+"""Making a home: keys, organisation, log, and last the format file that declares it a home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.errors import RefusedError
+from shared.keyfile import KeyFile, encode_plain, encode_protected
+from shared.keyring import Keyring
+from shared.keyringfile import encode_keyring
+from shared.organisation import Organisation
+from siteagent.disk.durable import write_durably
+from siteagent.home import LOG_FOLDER, Access, World, require_local
+from siteagent.ledger.ledger import Ledger
+from siteagent.store.layout import FORMAT_FILE, KEYRING_FILE, make_folders, write_format
+
+
+@dataclass(frozen=True)
+class NewHome:
+    """What a new home is made with. `organisation` None: nobody can recover it without its key file.
+
+    `keep_recovery` writes the recovery shares away durably before anything is sealed to them.
+    """
+
+    access: Access
+    site_name: str
+    organisation: Organisation | None
+    keep_recovery: Callable[[], None] | None = None
+
+
+def initialise(new: NewHome, world: World) -> bytes:
+    """Make a home; returns the site's id. Raises RefusedError when there is one, or files stand in its way."""
+    access = new.access
+    _require_free(access)
+    parent = os.path.dirname(access.home)
+    os.makedirs(parent, exist_ok=True)
+    require_local(parent, world)
+    disk, beside = world.disk(access.home), world.disk(parent)
+    beside.make_folder(os.path.basename(access.home))
+    beside.sync_folder("")
+    make_folders(disk)
+    if new.keep_recovery is not None:
+        new.keep_recovery()
+    secret = world.randomness.bits(32)
+    keyring = Keyring.create(secret, new.organisation, world.randomness, world.clock)
+    write_key_file(access, KeyFile(keyring.site_id, secret), world)
+    write_durably(disk, KEYRING_FILE, encode_keyring(keyring))
+    with Ledger.create(os.path.join(access.home, LOG_FOLDER), keyring, world.clock, world.randomness,
+                       site_name=new.site_name) as ledger:  # fmt: skip
+        write_durably(beside, os.path.basename(access.home) + ".head", ledger.high_water())
+    write_format(disk, keyring.site_id)
+    return keyring.site_id
+
+
+def write_key_file(access: Access, key: KeyFile, world: World) -> None:
+    """Write the site's key file durably, protected when there is a passphrase."""
+    data = encode_plain(key) if access.passphrase is None else encode_protected(key, access.passphrase,
+                                                                               world.randomness)  # fmt: skip
+    folder, name = os.path.split(os.path.abspath(access.key_path))
+    write_durably(world.disk(folder), name, data)
+
+
+def _require_free(access: Access) -> None:
+    if os.path.exists(os.path.join(access.home, FORMAT_FILE)):
+        raise RefusedError("there is a home already", subject=access.home, next_step="use it, or choose another --home")
+    if os.path.isdir(access.home) and _foreign(access.home):
+        raise RefusedError("the folder is not empty", subject=access.home, next_step="choose an empty or new folder")
+    if os.path.exists(access.key_path):
+        raise RefusedError("a key file is there already; it may be the only key to another home",
+                           subject=access.key_path, next_step="move it away, or name another with --key-file")
+
+
+def _foreign(home: str) -> list[str]:
+    made = {"packs", "snapshots", "reaches", "index", "log", "restores", KEYRING_FILE, KEYRING_FILE + ".part"}
+    return [name for name in os.listdir(home) if name not in made]

@@ -1,0 +1,172 @@
+"""What earlier runs left behind, dealt with when an owner is about to write.
+
+- The index is brought in line with the packs that are there.
+- Finished packs that no fact names belong to a run that was cut off: their segments are opened and checked, and a fact
+  makes them count as present, so the next try goes on from there. Their cited head must be in the log: otherwise the
+  log was rewound, and nothing is written before `repair log`.
+- The cut-off run's abandonment becomes a fact; only then its unfinished packs and its manifest are removed.
+"""
+
+from __future__ import annotations
+
+from shared.chain import Position
+from shared.errors import DamagedError, FarkeepError, RefusedError
+from shared.facts import Fact, JobEnded, JobEndedSealed, PackRef, PacksStored, RunAbandoned, RunAbandonedSealed
+from shared.manifest import decode_manifest_header
+from siteagent.home import Home
+from siteagent.ledger.high_water import Verdict
+from siteagent.store.names import SegmentName, run_of
+from siteagent.store.pack import Cited, PackHeader, Row, pack_root, read_trailer
+from siteagent.store.segment import HEADER_BYTES, KIND_NAMES, open_segment, open_table, parse_header
+from siteagent.store.table import Table, decode_table
+
+
+def refresh_index(home: Home) -> int:
+    """Bring the index in line with the packs that are there; returns the number of packs read again."""
+    there, known = set(home.packs.finished()), home.index.packs()
+    for pack_id in known - there:
+        home.index.drop_pack(pack_id)
+    count = 0
+    for pack_id in sorted(there - known):
+        try:
+            index_pack(home, pack_id)
+            count += 1
+        except (DamagedError, FarkeepError) as error:
+            home.notes.append(f"pack {pack_id.hex()} could not be indexed: {error}")
+    return count
+
+
+def index_pack(home: Home, pack_id: bytes) -> None:
+    """Add a pack's rows from its trailer and its sealed tables; segments that do not open are left out."""
+    header, rows = read_trailer(home.packs.open(pack_id), f"packs/{pack_id.hex()}.pack")
+    good: list[tuple[Row, Table]] = []
+    for row in rows:
+        try:
+            good.append((row, _table(home, pack_id, row)))
+        except FarkeepError as error:
+            home.notes.append(f"a segment could not be indexed: {error}")
+    home.index.add_pack(
+        header.pack_id, [row for row, _ in good],
+        ((row.name, table.ids, [table.frames[frame].depth for frame in table.chunk_frames]) for row, table in good),
+    )  # fmt: skip
+
+
+def _table(home: Home, pack_id: bytes, row: Row) -> Table:
+    data = home.packs.open(pack_id).read_at(row.offset, HEADER_BYTES + row.table_length)
+    header = parse_header(data, f"packs/{pack_id.hex()}.pack")
+    if header.name != row.name or header.table_length != row.table_length:
+        raise DamagedError("a pack's trailer and its segments disagree", subject=f"packs/{pack_id.hex()}.pack",
+                           next_step="run `farkeep verify --read-data`")
+    return decode_table(open_table(header, data[HEADER_BYTES:], home.keyring.epoch(header.key_epoch)))
+
+
+def prepare_writing(home: Home) -> None:
+    """Do all that must be done before a job may write.
+
+    Raises RefusedError when the log was rewound, DamagedError when it does not read.
+    """
+    _require_writable(home)
+    unknown = [pack_id for pack_id in home.packs.finished() if pack_id not in home.ledger.history().packs]
+    headers = {pack_id: _header(home, pack_id) for pack_id in unknown}
+    _require_cited(home, [found[0].cited for found in headers.values() if found])
+    _require_manifests_cited(home)
+    if home.ledger.verdict is Verdict.UNPROVEN:
+        home.ledger.open_log_epoch("unproven")
+    refresh_index(home)
+    cut_off = home.ledger.history().open_jobs
+    facts = _adoption(home, headers)
+    unfinished = home.packs.unfinished()
+    for job in cut_off:
+        facts.append(Fact(JobEnded(job=job.job, outcome="failed"), JobEndedSealed(message="it was cut off")))
+        if job.run:
+            facts.append(Fact(RunAbandoned(run=job.run, packs=tuple(unfinished)),
+                              RunAbandonedSealed(reason="the job was cut off")))  # fmt: skip
+    home.ledger.record(*facts)
+    _clean(home, unfinished)
+
+
+def _require_writable(home: Home) -> None:
+    if home.ledger.verdict is Verdict.REWOUND:
+        raise rewound(home, "its high-water mark is newer than it")
+    if home.ledger.verdict is Verdict.DAMAGED:
+        raise DamagedError("the log does not read to its end", subject=home.ledger.path,
+                           next_step="run `farkeep audit verify`, then `farkeep repair log`")
+
+
+def rewound(home: Home, proof: str) -> RefusedError:
+    """The refusal to write over a log that was put back from an old copy."""
+    return RefusedError(f"the log is older than what lies beside it: {proof}", subject=home.ledger.path,
+                        next_step="run `farkeep repair log` to take the newer snapshots back; until then only reading "
+                                  "is possible")
+
+
+def _header(home: Home, pack_id: bytes) -> tuple[PackHeader, list[Row]] | None:
+    try:
+        return read_trailer(home.packs.open(pack_id), f"packs/{pack_id.hex()}.pack")
+    except FarkeepError as error:
+        home.notes.append(f"pack {pack_id.hex()} does not read and is left alone: {error}")
+        return None
+
+
+def _require_cited(home: Home, cited: list[Cited]) -> None:
+    for head in set(cited):
+        if not home.ledger.contains(Position(home.keyring.site_id, head.log_epoch, head.sequence, head.hash)):
+            raise rewound(home, "a pack cites a later position")
+
+
+def _require_manifests_cited(home: Home) -> None:
+    known = set(home.ledger.history().snapshot_ids)
+    for snapshot in home.snapshots.manifests():
+        if snapshot in known:
+            continue
+        data = home.snapshots.manifest_bytes(snapshot)
+        after = decode_manifest_header(data, subject=f"snapshots/{snapshot.hex()}.manifest").written_after
+        if not home.ledger.contains(after):
+            raise rewound(home, "a manifest cites a later position")
+
+
+def _adoption(home: Home, headers: dict[bytes, tuple[PackHeader, list[Row]] | None]) -> list[Fact]:
+    by_run: dict[bytes, list[PackRef]] = {}
+    for pack_id, found in headers.items():
+        if found is None or not found[1] or not _is_sound(home, pack_id, found[1]):
+            continue
+        header, rows = found
+        size_bytes = home.packs.size(pack_id) or 0
+        by_run.setdefault(run_of(rows[0].name), []).append(
+            PackRef(id=pack_id, kind=KIND_NAMES.get(header.kind, "data"), size_bytes=size_bytes,
+                    root=pack_root(rows), segments=len(rows))
+        )  # fmt: skip
+    return [Fact(PacksStored(run=run, packs=tuple(packs))) for run, packs in by_run.items()]
+
+
+def _is_sound(home: Home, pack_id: bytes, rows: list[Row]) -> bool:
+    """True when every segment of a pack opens."""
+    pack = home.packs.open(pack_id)
+    for row in rows:
+        try:
+            data = pack.read_at(row.offset, row.length)
+            header = parse_header(data, f"packs/{pack_id.hex()}.pack")
+            open_segment(header, memoryview(data)[HEADER_BYTES:], home.keyring.epoch(header.key_epoch))
+        except FarkeepError as error:
+            home.notes.append(f"pack {pack_id.hex()} of a run that was cut off is not taken over: {error}")
+            return False
+    return True
+
+
+def _clean(home: Home, unfinished: list[bytes]) -> None:
+    for pack_id in unfinished:
+        home.packs.delete(pack_id)
+    known = set(home.ledger.history().snapshot_ids)
+    for snapshot in home.snapshots.manifests():
+        if snapshot not in known:
+            home.snapshots.remove(snapshot)
+
+
+def unusable_segments(home: Home) -> frozenset[SegmentName]:
+    """Segments that no new snapshot may rely on: found damaged, or in a pack that is not there."""
+    damaged = set(home.ledger.history().damaged)
+    there = set(home.packs.finished())
+    lost = {pack_id for pack_id in home.ledger.history().packs if pack_id not in there}
+    if lost:
+        damaged.update(name for name in home.index.segments() if home.reader.spot(name).pack_id in lost)
+    return frozenset(damaged)

@@ -1,0 +1,252 @@
+"""Files of the local Linux, Unix or macOS machine: a live view, walked through folder handles, no link followed.
+
+Every folder is opened relative to its parent with O_NOFOLLOW, so that swapping a folder for a link while a backup
+runs leads nowhere. Only roots named by the user are followed when they are links.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from collections.abc import Iterator
+
+from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, child_folder, path_of
+from siteagent.sources.base import Batch, Metadata, Reader, Selection, Skipped, SmallFile, SourceError
+from siteagent.sources.posixfile import PosixReader, identity_of, open_file, read_small_files
+from siteagent.sources.roots import Node
+from siteagent.sources.xattrs import read_xattrs
+
+_TYPES = {
+    stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK, stat.S_IFIFO: FIFO,
+    stat.S_IFCHR: CHARACTER_DEVICE, stat.S_IFBLK: BLOCK_DEVICE,
+}  # fmt: skip
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
+_INLINE_MAX = 4096
+"""File systems keep the content of very small files inside the inode, where it counts as no block."""
+_OPEN_FOLDERS_MAX = 400
+_FOLDER_KEY_MAX = 32 << 10
+_CACHE_TAG, _CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
+
+
+class _Folder:
+    """A folder on the walk's path; its handle is closed when too many are open and opened again when needed."""
+
+    __slots__ = ("device", "handle", "is_followed", "key", "name", "node", "parent", "root")
+
+    def __init__(self, parent: _Folder | None, name: bytes, key: bytes, node: Node | None, root: bytes | None) -> None:
+        self.parent, self.name, self.key, self.node, self.root = parent, name, key, node, root
+        self.handle = -1
+        self.device = 0
+        self.is_followed = False
+
+
+class PosixView:
+    """The live file system below some roots."""
+
+    quality = "live"
+
+    def __init__(self, roots: Node, selection: Selection | None, home: tuple[int, int] | None, *,
+                 is_one_file_system: bool = False, skips_caches: bool = False) -> None:
+        """`home`: (device, inode) of the folder to leave out."""
+        self._roots, self._selection, self._home = roots, selection, home
+        self._one_file_system, self._skips_caches = is_one_file_system, skips_caches
+        self.skipped = Skipped()
+        self._open: list[_Folder] = []
+        self._devices: dict[int, int] = {}
+        self._user = os.geteuid()
+        _raise_handle_limit()
+
+    def batches(self) -> Iterator[Batch]:
+        """Folders in catalog order."""
+        top = _Folder(None, b"/", b"", self._roots, self._roots.root)
+        top.is_followed = True
+        pending = [top]
+        if self._roots.root is not None:
+            about = os.stat("/")
+            yield Batch(b"", [b""], [identity_of(about)], [about], self._handle(top))
+        while pending:
+            folder = pending.pop()
+            batch = self._list(folder)
+            if batch is None:
+                continue
+            yield batch
+            pending.extend(reversed(self._subfolders(folder, batch)))
+
+    def _list(self, folder: _Folder) -> Batch | None:
+        if len(folder.key) > _FOLDER_KEY_MAX:
+            self._fail(folder.key, b"", "the path is longer than 32 KiB")
+            return None
+        try:
+            handle = self._handle(folder)
+            found = self._scan(folder, handle) if folder.root is not None else self._look_up(folder, handle)
+        except OSError as error:
+            self._fail(folder.key, b"", error.strerror or str(error))
+            return None
+        found.sort()
+        names = [name for name, _ in found]
+        facts = [about for _, about in found]
+        explicit = frozenset(folder.node.children) if folder.node else frozenset()
+        ancestors = explicit if folder.root is None else frozenset()
+        roots = folder.node.children if folder.node else {}
+        ancestors = frozenset(name for name in ancestors if roots[name].root is None)
+        return Batch(folder.key, names, [identity_of(about) for about in facts], facts, handle, ancestors)
+
+    def _scan(self, folder: _Folder, handle: int) -> list[tuple[bytes, os.stat_result]]:
+        found = []
+        children = folder.node.children if folder.node else None
+        with os.scandir(handle) as listing:
+            for item in listing:
+                name = os.fsencode(item.name)
+                try:
+                    if children and name in children and children[name].root is not None:
+                        found.append((name, os.stat(name, dir_fd=handle)))
+                    else:
+                        found.append((name, item.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self._fail(folder.key, name, error.strerror or str(error))
+        return self._select(folder, handle, found)
+
+    def _select(self, folder: _Folder, handle: int,
+                found: list[tuple[bytes, os.stat_result]]) -> list[tuple[bytes, os.stat_result]]:
+        sockets = [name for name, about in found if stat.S_IFMT(about.st_mode) not in _TYPES]
+        if sockets:
+            self.skipped.sockets += len(sockets)
+            found = [row for row in found if stat.S_IFMT(row[1].st_mode) in _TYPES]
+        if self._skips_caches and any(name == _CACHE_TAG for name, _ in found) and _is_cache(handle):
+            self.skipped.excluded += len(found) - 1
+            found = [row for row in found if row[0] == _CACHE_TAG]
+        selection, root = self._selection, folder.root or b"/"
+        if selection is None:
+            return found
+        children = folder.node.children if folder.node else {}
+        kept = [
+            (name, about) for name, about in found
+            if name in children or not selection.excludes(
+                root, path_of(folder.key, name), is_folder=stat.S_ISDIR(about.st_mode),
+                size_bytes=about.st_size if stat.S_ISREG(about.st_mode) else 0)
+        ]  # fmt: skip
+        self.skipped.excluded += len(found) - len(kept)
+        return kept
+
+    def _look_up(self, folder: _Folder, handle: int) -> list[tuple[bytes, os.stat_result]]:
+        """Only the named children of a folder on the way to a root; ancestors may be links and are followed."""
+        found = []
+        for name in folder.node.children if folder.node else ():
+            try:
+                found.append((name, os.stat(name, dir_fd=handle)))
+            except OSError as error:
+                self._fail(folder.key, name, error.strerror or str(error))
+        return found
+
+    def _subfolders(self, folder: _Folder, batch: Batch) -> list[_Folder]:
+        result = []
+        children = folder.node.children if folder.node else {}
+        for name, identity, about in zip(batch.names, batch.identities, batch.facts, strict=True):
+            if not stat.S_ISDIR(identity[0]):
+                continue
+            node = children.get(name)
+            path = child_folder(folder.key, name)
+            if self._home == (about.st_dev, about.st_ino):
+                self.skipped.home.append(path_of(folder.key, name))
+                continue
+            is_explicit = node is not None and (node.root is not None or folder.root is None)
+            if self._one_file_system and folder.root and not is_explicit and about.st_dev != folder.device:
+                self.skipped.excluded += 1
+                continue
+            root = node.root if node is not None and node.root is not None else folder.root
+            below = _Folder(folder, name, path, node, root)
+            below.device = about.st_dev
+            below.is_followed = is_explicit
+            result.append(below)
+        return result
+
+    def _handle(self, folder: _Folder) -> int:
+        if folder.handle < 0:
+            if len(self._open) >= _OPEN_FOLDERS_MAX:
+                self._close_folders(_OPEN_FOLDERS_MAX // 2)
+            flags = _FOLDER_FLAGS if folder.is_followed else _FOLDER_FLAGS | os.O_NOFOLLOW
+            if folder.parent is None:
+                folder.handle = os.open(b"/", flags)
+            else:
+                folder.handle = os.open(folder.name, flags, dir_fd=self._handle(folder.parent))
+            self._open.append(folder)
+        return folder.handle
+
+    def _close_folders(self, count: int) -> None:
+        for folder in self._open[:count]:
+            os.close(folder.handle)
+            folder.handle = -1
+        del self._open[:count]
+
+    def _fail(self, folder: bytes, name: bytes, reason: str) -> None:
+        self.skipped.errors.append(SourceError(path_of(folder, name), reason))
+
+    def describe(self, batch: Batch, place: int) -> Metadata:
+        """What is recorded of an entry."""
+        about: os.stat_result = batch.facts[place]
+        kind = _TYPES[stat.S_IFMT(about.st_mode)]
+        group = 0
+        if about.st_nlink > 1 and kind != FOLDER:
+            group = (self._devices.setdefault(about.st_dev, len(self._devices)) << 64) + about.st_ino
+        device = about.st_rdev if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else 0
+        return Metadata(kind, about.st_mode, about.st_uid, about.st_gid, about.st_size, about.st_mtime_ns,
+                        about.st_ctime_ns, about.st_ino, group, device)  # fmt: skip
+
+    def is_sparse(self, batch: Batch, place: int) -> bool:
+        """True when a file may have holes."""
+        about: os.stat_result = batch.facts[place]
+        return about.st_blocks * 512 < about.st_size and about.st_size > _INLINE_MAX
+
+    def read_small(self, batch: Batch, places: list[int], buffer: memoryview) -> list[SmallFile]:
+        """Read files whole into `buffer`, one after the other, as many of `places` as fit."""
+        return read_small_files(batch.names, batch.identities, places, batch.handle, buffer, self._user == 0)
+
+    def open(self, batch: Batch, place: int) -> PosixReader:
+        """Open a file for reading."""
+        about: os.stat_result = batch.facts[place]
+        return open_file(batch.names[place], batch.handle, self._user in (0, about.st_uid))
+
+    def refresh(self, batch: Batch, place: int, reader: Reader) -> None:
+        """Take over what an open file says of itself now."""
+        about = reader.facts()
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.ESTALE, "it became something else while it was read")
+        batch.facts[place], batch.identities[place] = about, identity_of(about)
+
+    def target(self, batch: Batch, place: int) -> bytes:
+        """The target of a link."""
+        return os.readlink(batch.names[place], dir_fd=batch.handle)
+
+    def xattrs(self, batch: Batch, place: int) -> bytes:
+        """Encoded extended attributes of an entry that is not a file."""
+        return read_xattrs(b"/proc/self/fd/%d/%s" % (batch.handle, batch.names[place]))
+
+    def close(self) -> None:
+        """Close all folders."""
+        self._close_folders(len(self._open))
+
+
+def _is_cache(handle: int) -> bool:
+    try:
+        tag = os.open(_CACHE_TAG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+    except OSError:
+        return False
+    try:
+        return os.read(tag, len(_CACHE_SIGNATURE)) == _CACHE_SIGNATURE
+    except OSError as error:
+        if error.errno == errno.EISDIR:
+            return False
+        raise
+    finally:
+        os.close(tag)
+
+
+def _raise_handle_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,67 @@
+"""Where pages end: a keyed hash of the key (or chunk id) alone decides, so times and sizes never move a boundary.
+
+Rule, per level: a page ends after a row whose hash is below 2^64 / 128, once the rows' *nominal* weight (from their
+keys alone) has reached 4 KiB. When the rows' full weight passes 64 KiB first, the page ends after the row with the
+smallest hash beyond the minimum. hash = first 8 bytes (big endian) of keyed BLAKE3(boundary key, level u8 || key).
+Nominal weights give pages of about 16 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from blake3 import blake3
+
+Row = TypeVar("Row")
+
+NOMINAL_MIN_BYTES = 4 << 10
+FULL_MAX_BYTES = 64 << 10
+_BOUNDARY = ((1 << 64) // 128).to_bytes(8, "big")
+
+
+class Gatherer(Generic[Row]):
+    """Gathers rows of one level and hands them on, page by page."""
+
+    def __init__(self, boundary_key: bytes, level: int, emit: Callable[[list[Row]], None]) -> None:
+        self._key, self._prefix, self._emit = boundary_key, bytes((level,)), emit
+        self._rows: list[Row] = []
+        self._marks: list[tuple[bytes, int, int]] = []
+        self._nominal = self._full = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True at the start of a page."""
+        return not self._rows
+
+    def add(self, row: Row, key: bytes, nominal: int, extra: int = 0) -> None:
+        """Add a row; `nominal` and `extra` are its weights in bytes, from its key and from its values."""
+        mark = blake3(self._prefix + key, key=self._key).digest(8)
+        self._rows.append(row)
+        self._marks.append((mark, nominal, extra))
+        self._nominal += nominal
+        self._full += nominal + extra
+        if mark < _BOUNDARY and self._nominal >= NOMINAL_MIN_BYTES:
+            self._cut(len(self._rows))
+        elif self._full > FULL_MAX_BYTES:
+            self._cut_smallest()
+
+    def _cut_smallest(self) -> None:
+        seen, best, place = 0, b"\xff" * 9, len(self._rows)
+        for number, (mark, nominal, _) in enumerate(self._marks, 1):
+            seen += nominal
+            if seen >= NOMINAL_MIN_BYTES and mark < best:
+                best, place = mark, number
+        self._cut(place)
+
+    def _cut(self, place: int) -> None:
+        page, self._rows = self._rows[:place], self._rows[place:]
+        self._marks = self._marks[place:]
+        self._nominal = sum(nominal for _, nominal, _ in self._marks)
+        self._full = self._nominal + sum(extra for _, _, extra in self._marks)
+        self._emit(page)
+
+    def finish(self) -> None:
+        """Emit what is left."""
+        if self._rows:
+            self._cut(len(self._rows))

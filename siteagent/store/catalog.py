@@ -1,0 +1,130 @@
+"""Reading a catalog: listing a folder, looking up a path and walking in order cost the pages that matter."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shared.errors import HostileError
+from shared.tree import HOLE, key_of
+from siteagent.store.chunklist import PageSource, Piece, read_list
+from siteagent.store.entry import Entry
+from siteagent.store.names import SegmentName
+from siteagent.store.page import ENTRY_INDEX, LEVELS_MAX, Child, EntryPage, decode_index, decode_value
+
+
+class Root(NamedTuple):
+    """The root of a catalog: page id, its segment, its level (0: an entry page); empty bytes for an empty tree."""
+
+    page_id: bytes
+    segment: SegmentName
+    level: int
+
+
+EMPTY = Root(b"", b"", 0)
+
+
+class Leaf(NamedTuple):
+    """An entry page in place: decoded, with its row in the index above; `is_last` in the whole catalog."""
+
+    page: EntryPage
+    row: Child
+    is_last: bool
+
+
+class Catalog:
+    """One snapshot's tree."""
+
+    def __init__(self, source: PageSource, root: Root) -> None:
+        self._source, self.root = source, root
+
+    def leaves(self, from_key: bytes = b"") -> Iterator[Leaf]:
+        """Entry pages in key order, from the first that may hold a key >= `from_key`."""
+        if self.root.page_id:
+            row = Child(b"", self.root.page_id, 0, 0, self.root.segment)
+            yield from self._below(row, self.root.level, from_key, is_last=True)
+
+    def _below(self, row: Child, level: int, from_key: bytes, *, is_last: bool) -> Iterator[Leaf]:
+        page = self._source.chunk(row.segment, row.page_id)
+        side = self._source.side(row.segment, row.page_id)
+        if level == 0:
+            yield Leaf(EntryPage(page, side), row, is_last)
+            return
+        kind, found, children = decode_index(page, side)
+        if kind != ENTRY_INDEX or found != level or level > LEVELS_MAX:
+            raise HostileError("a catalog is not level", next_step="run `farkeep verify --read-data`")
+        start = bisect_left(children, from_key, key=lambda child: child.last_key) if from_key else 0
+        for number in range(start, len(children)):
+            last = is_last and number == len(children) - 1
+            yield from self._below(children[number], level - 1, from_key if number == start else b"", is_last=last)
+
+    def index_rows(self) -> Iterator[tuple[Child, int]]:
+        """(row, level) of every page, parents first; entry pages (level 0) are not read."""
+        if self.root.page_id:
+            yield from self._rows_below(Child(b"", self.root.page_id, 0, 0, self.root.segment), self.root.level)
+
+    def _rows_below(self, row: Child, level: int) -> Iterator[tuple[Child, int]]:
+        yield row, level
+        if level:
+            page, side = self._source.chunk(row.segment, row.page_id), self._source.side(row.segment, row.page_id)
+            for child in decode_index(page, side)[2]:
+                yield from self._rows_below(child, level - 1)
+
+    def entries(self, from_key: bytes = b"") -> Iterator[Entry]:
+        """Entries in key order, from the first key >= `from_key`."""
+        for leaf in self.leaves(from_key):
+            rows = leaf.page.rows()
+            yield from (row for row in rows if row.key >= from_key) if from_key else rows
+            from_key = b""
+
+    def find(self, folder: bytes, name: bytes) -> Entry | None:
+        """The entry with this folder key and name, or None."""
+        key = key_of(folder, name)
+        for entry in self.entries(key):
+            return entry if entry.key == key else None
+        return None
+
+    def folder(self, folder: bytes) -> Iterator[Entry]:
+        """The entries of one folder, in order (the root's own entry is not among them)."""
+        for entry in self.entries(folder + b"\0\0"):
+            if entry.folder != folder:
+                return
+            if entry.name:
+                yield entry
+
+    def below(self, folder: bytes) -> Iterator[Entry]:
+        """Everything below a folder, in key order: its entries, then the contents of its subfolders."""
+        inside = folder + b"\0"
+        for entry in self.entries(folder + b"\0\0" if folder else b""):
+            if folder and entry.folder != folder and not entry.folder.startswith(inside):
+                return
+            if entry.name:
+                yield entry
+
+    def value(self, stored: bytes, segment: SegmentName) -> bytes:
+        """A link target or xattrs value, wherever it lives."""
+        if not stored:
+            return b""
+        return stored[1:] if stored[0] == 0 else decode_value(self._source.chunk(segment, stored[5:37]))
+
+    def target(self, entry: Entry) -> bytes:
+        """The target of a link."""
+        at = len(entry.segments) - 1 - (entry.xattrs[:1] == b"\1")
+        return self.value(entry.target, entry.segments[at] if entry.target[:1] == b"\1" else b"")
+
+    def xattrs(self, entry: Entry) -> bytes:
+        """The encoded extended attributes."""
+        return self.value(entry.xattrs, entry.segments[-1] if entry.xattrs[:1] == b"\1" else b"")
+
+    def pieces(self, entry: Entry) -> Iterator[Piece]:
+        """The stretches of a file, in order."""
+        if entry.tree:
+            at = len(entry.segments) - 1 - (entry.xattrs[:1] == b"\1") - (entry.target[:1] == b"\1")
+            yield from read_list(self._source, entry.tree, entry.segments[at])
+            return
+        segments = iter(entry.segments)
+        lengths = entry.lengths or (entry.size,)
+        for number in range(len(entry.ids) // 32):
+            chunk_id = entry.ids[number * 32 : number * 32 + 32]
+            yield Piece(chunk_id, lengths[number], b"" if chunk_id == HOLE else next(segments))

@@ -1,0 +1,143 @@
+"""Chunk lists of large files: the catalog's structure in file order, with lengths instead of offsets.
+
+Lengths with byte totals in the parents let an insertion at the head shift nothing: only pages near a change differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from shared.errors import HostileError
+from shared.tree import HOLE
+from siteagent.store.boundary import Gatherer
+from siteagent.store.names import SegmentName
+from siteagent.store.page import (
+    CHUNK_INDEX,
+    CHUNKS,
+    LEVELS_MAX,
+    Child,
+    decode_chunks,
+    decode_index,
+    encode_chunks,
+    encode_index,
+    encode_side,
+    read_header,
+    side_segments,
+)
+
+_ROW_BYTES = 36
+
+
+class Piece(NamedTuple):
+    """A stretch of a file: a chunk in a segment, or a hole (id HOLE, no segment)."""
+
+    chunk_id: bytes
+    length: int
+    segment: SegmentName
+
+
+class PageSink(Protocol):
+    """Where pages are stored."""
+
+    def put_page(self, page: bytes, side: bytes) -> tuple[bytes, SegmentName]:
+        """Store a page; returns its id and segment."""
+
+
+class PageSource(Protocol):
+    """Where pages are read."""
+
+    def chunk(self, name: SegmentName, chunk_id: bytes) -> memoryview:
+        """A page's bytes."""
+
+    def side(self, name: SegmentName, page_id: bytes) -> bytes:
+        """A page's side record."""
+
+
+class ListBuilder:
+    """Builds the chunk list of one file."""
+
+    def __init__(self, sink: PageSink, boundary_key: bytes) -> None:
+        self._sink, self._key = sink, boundary_key
+        self._leaves = Gatherer[Piece](boundary_key, 0, self._store_leaf)
+        self._levels: list[Gatherer[Child]] = []
+        self._last: list[tuple[bytes, SegmentName]] = []
+        self._counts: list[int] = []
+        self.segments: set[SegmentName] = set()
+
+    def add(self, piece: Piece) -> None:
+        """Add the next stretch of the file."""
+        if piece.segment:
+            self.segments.add(piece.segment)
+        self._leaves.add(piece, piece.chunk_id, _ROW_BYTES)
+
+    def _store_leaf(self, pieces: list[Piece]) -> None:
+        page = encode_chunks([piece.chunk_id for piece in pieces], [piece.length for piece in pieces])
+        side = encode_side([piece.segment for piece in pieces if piece.chunk_id != HOLE])
+        self._pass_up(0, page, side, sum(piece.length for piece in pieces))
+
+    def _pass_up(self, level: int, page: bytes, side: bytes, size_bytes: int) -> None:
+        page_id, segment = self._sink.put_page(page, side)
+        if level == len(self._levels):
+            self._levels.append(Gatherer(self._key, level + 1, lambda rows: self._store_index(level + 1, rows)))
+            self._last.append((b"", b""))
+            self._counts.append(0)
+        self.segments.add(segment)
+        self._last[level] = (page_id, segment)
+        self._counts[level] += 1
+        self._levels[level].add(Child(b"", page_id, 0, size_bytes, segment), page_id, _ROW_BYTES)
+
+    def _store_index(self, level: int, rows: list[Child]) -> None:
+        page = encode_index(CHUNK_INDEX, level, rows)
+        self._pass_up(level, page, encode_side([row.segment for row in rows]), sum(row.size_bytes for row in rows))
+
+    def finish(self) -> tuple[bytes, SegmentName]:
+        """The root as an entry's `tree` value (level byte and page id) and its segment."""
+        self._leaves.finish()
+        level = 0
+        while self._counts[level] > 1:
+            self._levels[level].finish()
+            level += 1
+            if level > LEVELS_MAX:
+                raise HostileError("a file has too many chunks for one chunk list", next_step="exclude this file")
+        page_id, segment = self._last[level]
+        return bytes((level,)) + page_id, segment
+
+
+def read_list(source: PageSource, tree: bytes, segment: SegmentName) -> Iterator[Piece]:
+    """All stretches of a file, in order; raises DamagedError or HostileError."""
+    yield from _read(source, tree[1:], segment, tree[0])
+
+
+def _read(source: PageSource, page_id: bytes, segment: SegmentName, level: int) -> Iterator[Piece]:
+    if level > LEVELS_MAX:
+        raise HostileError(f"a chunk list is {level} levels deep", next_step="run `farkeep verify --read-data`")
+    page, side = source.chunk(segment, page_id), source.side(segment, page_id)
+    if level == 0:
+        yield from map(Piece._make, decode_chunks(page, side))
+        return
+    _, found, children = decode_index(page, side)
+    if read_header(page, (CHUNK_INDEX, CHUNKS))[0] != CHUNK_INDEX or found != level:
+        raise HostileError("a chunk list is not level", next_step="run `farkeep verify --read-data`")
+    for child in children:
+        yield from _read(source, child.page_id, child.segment, level - 1)
+
+
+def list_segments(source: PageSource, tree: bytes, segment: SegmentName) -> set[SegmentName]:
+    """Every segment that a chunk list needs: its pages' and its chunks'."""
+    needed = set()
+    for page_id, page_segment, _ in list_pages(source, tree, segment):
+        needed.add(page_segment)
+        needed.update(side_segments(source.side(page_segment, page_id)))
+    return needed
+
+
+def list_pages(source: PageSource, tree: bytes, segment: SegmentName) -> Iterator[tuple[bytes, SegmentName, int]]:
+    """(page id, segment, level) of every page of a chunk list, parents first."""
+    yield tree[1:], segment, tree[0]
+    if tree[0] > LEVELS_MAX:
+        raise HostileError(f"a chunk list is {tree[0]} levels deep", next_step="run `farkeep verify --read-data`")
+    if tree[0]:
+        _, _, children = decode_index(source.chunk(segment, tree[1:]), source.side(segment, tree[1:]))
+        for child in children:
+            yield from list_pages(source, bytes((tree[0] - 1,)) + child.page_id, child.segment)

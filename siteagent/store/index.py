@@ -1,0 +1,142 @@
+"""The index: where chunks and segments lie. Only a cache: lost, stale or lying it causes work, never loss.
+
+RocksDB in H/index, raw keys and values (little endian):
+```
+b"c" || chunk id (32)      -> segment name (20), place in its table u32, depth of its frame u8
+b"s" || segment name (20)  -> pack id (16), offset u64, length u32, length of its sealed table u32
+b"p" || pack id (16)       -> number of segments u32      (this pack's rows are complete)
+b"v"                       -> format version u8
+```
+Pages are found like chunks. Every hit is confirmed against the segment's sealed table before it is believed
+(siteagent.store.reader); a pack whose `p` row is missing is read again from its trailer and tables.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict, WriteBatch
+
+from siteagent.store.names import NAME_BYTES, SegmentName
+from siteagent.store.pack import Row
+
+FOLDER = "index"
+_VERSION = b"\x01"
+_PLACE = struct.Struct("<20sIB")
+_SPOT = struct.Struct("<16sQII")
+_COUNT = struct.Struct("<I")
+_WRITE_BUFFER_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chunk is said to lie."""
+
+    segment: SegmentName
+    place: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a segment is said to lie."""
+
+    pack_id: bytes
+    offset: int
+    length: int
+    table_length: int
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_paranoid_checks(True)
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_keep_log_file_num(1)
+    options.set_max_open_files(128)
+    blocks = BlockBasedOptions()
+    blocks.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(blocks)
+    return options
+
+
+class Index:
+    """The open index of one home."""
+
+    def __init__(self, folder: str) -> None:
+        """Open or make the index; one that cannot be opened or has another version is thrown away."""
+        self._folder = folder
+        self.was_reset = False
+        try:
+            self._rows = Rdict(folder, _options())
+            usable = self._rows.get(b"v", _VERSION) == _VERSION
+        except Exception:
+            usable = False
+        if not usable:
+            self.reset()
+        self._rows.put(b"v", _VERSION)
+
+    def reset(self) -> None:
+        """Throw all rows away and start empty."""
+        if hasattr(self, "_rows"):
+            self._rows.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        self._rows = Rdict(self._folder, _options())
+        self._rows.put(b"v", _VERSION)
+        self.was_reset = True
+
+    def find(self, chunk_id: bytes) -> Place | None:
+        """Where a chunk is said to lie, or None."""
+        row = self._rows.get(b"c" + chunk_id)
+        return Place(*_PLACE.unpack(row)) if row is not None and len(row) == _PLACE.size else None
+
+    def spot(self, segment: SegmentName) -> Spot | None:
+        """Where a segment is said to lie, or None."""
+        row = self._rows.get(b"s" + segment)
+        return Spot(*_SPOT.unpack(row)) if row is not None and len(row) == _SPOT.size else None
+
+    def is_empty(self) -> bool:
+        """True when no chunk has a row."""
+        return next(self._keys(b"c"), None) is None
+
+    def packs(self) -> set[bytes]:
+        """Ids of the packs whose rows are complete."""
+        return {key[1:] for key in self._keys(b"p")}
+
+    def segments(self) -> Iterator[SegmentName]:
+        """Names of all segments with a row, in order."""
+        return (key[1:] for key in self._keys(b"s") if len(key) == 1 + NAME_BYTES)
+
+    def _keys(self, prefix: bytes) -> Iterator[bytes]:
+        for key in self._rows.keys(from_key=prefix):
+            if not isinstance(key, bytes) or key[:1] != prefix:
+                return
+            yield key
+
+    def add_pack(self, pack_id: bytes, rows: list[Row], chunks: Iterable[tuple[SegmentName, bytes, list[int]]]) -> None:
+        """Add a pack's rows: its segments, and per segment the joined chunk ids and the depth of each chunk."""
+        for name, ids, depths in chunks:
+            batch = WriteBatch(raw_mode=True)
+            for place, depth in enumerate(depths):
+                batch.put(b"c" + ids[place * 32 : place * 32 + 32], _PLACE.pack(name, place, depth))
+            self._rows.write(batch)
+        batch = WriteBatch(raw_mode=True)
+        for row in rows:
+            batch.put(b"s" + row.name, _SPOT.pack(pack_id, row.offset, row.length, row.table_length))
+        batch.put(b"p" + pack_id, _COUNT.pack(len(rows)))
+        self._rows.write(batch)
+
+    def drop_pack(self, pack_id: bytes) -> None:
+        """Forget that a pack's rows are complete (its chunk rows are refused when a hit is confirmed)."""
+        self._rows.delete(b"p" + pack_id)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._rows.close()

@@ -1,0 +1,74 @@
+"""The layout of a home, and its format file.
+
+```
+H/format       JSON {"farkeep": "home", "version": 1, "site": hex of the site id}; written last when a home is made
+H/keyring      wrapped keys (shared.keyringfile)
+H/owner        lock and note of the process that holds the home (siteagent.disk.owner)
+H/log/         the event log (siteagent.ledger)
+H/packs/       packs (siteagent.store.pack)
+H/snapshots/   <snapshot id>.manifest (shared.manifest)
+H/reaches/     <snapshot id> (siteagent.store.reach)
+H/index/       RocksDB, a cache (siteagent.store.index)
+H/restores/    marks of folders that were restored into (siteagent.restore.mark)
+H.key, H.head  beside the home: the site's key file and the high-water mark of its log
+```
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.errors import DamagedError, RefusedError
+from siteagent.disk.disk import Disk
+from siteagent.disk.durable import read_whole, write_durably
+
+VERSION = 1
+FORMAT_FILE = "format"
+KEYRING_FILE = "keyring"
+FOLDERS = ("packs", "snapshots", "reaches", "index", "log", "restores")
+_LIMIT_BYTES = 4096
+
+
+class Format(msgspec.Struct, frozen=True):
+    """The content of the format file."""
+
+    farkeep: str
+    version: int
+    site: str
+
+
+def make_folders(disk: Disk) -> None:
+    """Make the folders of a new home, durably."""
+    for folder in FOLDERS:
+        disk.make_folder(folder)
+    disk.sync_folder("")
+
+
+def write_format(disk: Disk, site: bytes) -> None:
+    """Declare the folder a home: the last step of making one."""
+    write_durably(disk, FORMAT_FILE, msgspec.json.encode(Format("home", VERSION, site.hex())) + b"\n")
+
+
+def read_format(disk: Disk, home: str) -> Format:
+    """Read the format file.
+
+    Raises RefusedError when this is no home or one of a newer Farkeep, DamagedError when the file is not readable.
+    """
+    try:
+        data = read_whole(disk, FORMAT_FILE, limit_bytes=_LIMIT_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RefusedError("there is no Farkeep home here", subject=home,
+                           next_step="make one with `farkeep init`, or name another with --home") from None
+    except PermissionError:
+        raise RefusedError("this user may not read the home", subject=home,
+                           next_step="run as the user who made it (or as root)") from None
+    try:
+        found = msgspec.json.decode(data, type=Format)
+    except msgspec.DecodeError as error:
+        raise DamagedError("the home's format file is not readable", subject=f"{home}/{FORMAT_FILE}",
+                           next_step="put the file back from a copy; it says "
+                                     '{"farkeep":"home","version":1,"site":"<site id>"}') from error
+    if found.farkeep != "home" or found.version != VERSION:
+        raise RefusedError(f"this home has format {found.version}, made by a newer Farkeep", subject=home,
+                           next_step="update Farkeep on this machine")
+    return found

@@ -1,0 +1,165 @@
+"""The workers that turn filled slots into stored segments: compress, seal, append, read back, compare.
+
+One thread reads and fills; as many workers as there are processors do the rest, with a bounded number of reused slots
+between them. A worker is a thread; once a run proves to be long it has a process of its own compute for it, while all
+disk calls stay in this process. The first failure of a worker ends the job: it is raised in the filling thread.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from dataclasses import dataclass, field
+
+from shared.keyring import EpochKeys
+from siteagent.disk.disk import Buffer
+from siteagent.disk.local import write_error
+from siteagent.store.frame import RAW
+from siteagent.store.names import SegmentName, segment_name
+from siteagent.store.packwriter import PackWriter, StoredSegment
+from siteagent.store.sealhelper import SealHelper, SharedMemory, Slot
+from siteagent.store.sealprocess import Setup
+from siteagent.store.sealwork import Load, check_stored, seal_load
+from siteagent.store.segment import Sealer
+from siteagent.store.table import Frame
+
+_LONG_RUN_SEGMENTS = 6
+
+
+@dataclass(slots=True)
+class Filled:
+    """A slot full of chunks, to become segment `number`."""
+
+    kind: int
+    number: int
+    slot: Slot
+    size_bytes: int
+    ids: list[bytes]
+    lengths: list[int]
+    sides: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SealingKeys:
+    """What a pipeline seals with."""
+
+    site: bytes
+    domain: bytes
+    epoch: EpochKeys
+    id_keys: dict[int, bytes]
+
+    def setup(self, run: bytes, memory_bytes: int) -> Setup:
+        """The first message to a sealing process."""
+        epoch = self.epoch
+        secrets = (epoch.seal_key, epoch.manifest_key, epoch.fact_key, epoch.mark_key)
+        return Setup(self.site, self.domain, run, epoch.number, secrets,
+                     {str(kind): key for kind, key in self.id_keys.items()}, memory_bytes)
+
+
+def _typed(error: BaseException) -> BaseException:
+    """A failure of the store must never look like trouble with the source, which is an OSError."""
+    return write_error(error, "packs") if isinstance(error, OSError) else error
+
+
+class Pipeline:
+    """Workers and slots of one run."""
+
+    def __init__(self, run: bytes, keys: SealingKeys, writers: dict[int, PackWriter], workers: int = 0,
+                 may_start_processes: bool = True) -> None:
+        """`writers` are by kind of segment; `workers` 0 means one per processor."""
+        self._run, self._keys, self._writers = run, keys, writers
+        self._sealer = Sealer(keys.site, keys.domain, keys.epoch, run)
+        count = workers or max(1, os.cpu_count() or 1)
+        self._memory = SharedMemory(2 * count + 2)
+        self._may_start = may_start_processes and self._memory.handle >= 0
+        self._jobs: queue.Queue[Filled | None] = queue.Queue(maxsize=count)
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._submitted = 0
+        self.incompressible_bytes = 0
+        for slot in self._memory.slots:
+            self._free.put(slot)
+        self._threads = [threading.Thread(target=self._work, name=f"seal-{n}", daemon=True) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def slot(self) -> Slot:
+        """A free slot; waits for one."""
+        self._raise_failure()
+        return self._free.get()
+
+    def submit(self, filled: Filled) -> None:
+        """Hand a filled slot over; raises what a worker failed with."""
+        self._raise_failure()
+        self._submitted += 1
+        self._jobs.put(filled)
+
+    def drain(self) -> None:
+        """Wait until everything that was submitted is stored; raises what a worker failed with."""
+        self._jobs.join()
+        self._raise_failure()
+
+    def close(self) -> None:
+        """End the workers, whatever state they are in."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._memory.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        helper: SealHelper | None = None
+        while (filled := self._jobs.get()) is not None:
+            try:
+                if self._failure is None:
+                    helper = helper or self._start_helper()
+                    self._store(filled, helper)
+            except BaseException as error:
+                self._failure = self._failure or _typed(error)
+            finally:
+                self._free.put(filled.slot)
+                self._jobs.task_done()
+        self._jobs.task_done()
+        if helper is not None:
+            helper.close()
+
+    def _start_helper(self) -> SealHelper | None:
+        if not self._may_start or self._submitted <= _LONG_RUN_SEGMENTS:
+            return None
+        try:
+            return SealHelper(self._keys.setup(self._run, self._memory.size_bytes), self._memory)
+        except OSError:
+            self._may_start = False
+            return None
+
+    def _store(self, filled: Filled, helper: SealHelper | None) -> None:
+        load = Load(filled.kind, filled.number, b"".join(filled.ids), filled.lengths, filled.sides)
+        slot, size = filled.slot, filled.size_bytes
+        if helper is not None:
+            reply = helper.ask(load, slot, size)
+            ends = (reply.parts[0], reply.parts[0] + reply.parts[1], sum(reply.parts))
+            parts: tuple[Buffer, ...] = (slot.out[: ends[0]], slot.out[ends[0] : ends[1]], slot.out[ends[1] : ends[2]])
+            frame, digest = Frame(*reply.frame), reply.digest
+        else:
+            sealed = seal_load(self._sealer, load, slot.plain[:size])
+            parts, frame, digest = sealed.segment.parts, sealed.frame, sealed.digest
+        if frame.codec == RAW:
+            with self._lock:
+                self.incompressible_bytes += size
+
+        def check(data: bytes) -> None:
+            if helper is None:
+                check_stored(data, load, frame, self._keys.epoch, self._keys.id_keys[load.kind])
+                return
+            slot.out[: len(data)] = data
+            helper.ask(load, slot, size, (frame.codec, frame.plain_bytes, frame.stored_bytes), len(data))
+
+        name: SegmentName = segment_name(self._run, filled.number)
+        stored = StoredSegment(name, digest, load.ids, [frame.depth] * len(load.lengths))
+        self._writers[filled.kind].add(stored, parts, check)

@@ -1,0 +1,161 @@
+"""Reading segments back: located by the index, checked against their seals, cached while they are near."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from shared.errors import DamagedError
+from shared.keyring import EpochKeys
+from siteagent.store.frame import expand_frame
+from siteagent.store.index import Index, Spot
+from siteagent.store.names import SegmentName, shown_segment
+from siteagent.store.packs import Packs
+from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_table, parse_header
+from siteagent.store.table import Table, decode_table
+
+_TABLES_MAX = 512
+_BODIES_MAX = 12
+
+
+class Keys(Protocol):
+    """What the store asks of a keyring for reading."""
+
+    def epoch(self, number: int) -> EpochKeys:
+        """The keys of one key epoch."""
+
+
+@dataclass(frozen=True)
+class OpenTable:
+    """A segment's header and opened table."""
+
+    header: Header
+    table: Table
+
+    @cached_property
+    def places(self) -> dict[bytes, int]:
+        """Place of each chunk by its id."""
+        ids = self.table.ids
+        return {ids[at * 32 : at * 32 + 32]: at for at in range(len(self.table))}
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """Offset of each chunk within its frame."""
+        return self.table.offsets()
+
+
+@dataclass(frozen=True)
+class OpenSegment:
+    """A whole segment, opened and checked: its table and the padded, still compressed frames."""
+
+    head: OpenTable
+    body: memoryview
+
+    def frame(self, number: int) -> bytes | memoryview:
+        """The plaintext of one frame; raises DamagedError or HostileError."""
+        table = self.head.table
+        start = table.frame_starts()[number]
+        row = table.frames[number]
+        if start + row.stored_bytes > len(self.body):
+            raise missing(self.head.header.name, "a frame lies beyond the end of its segment")
+        stored = self.body[start : start + row.stored_bytes]
+        return expand_frame(row.codec, stored, row.plain_bytes, shown_segment(self.head.header.name))
+
+
+def missing(name: SegmentName, what: str = "a segment is missing") -> DamagedError:
+    """The error for a segment that cannot be had."""
+    return DamagedError(what, subject=shown_segment(name),
+                        next_step="run `farkeep repair index`, then `farkeep verify` to see what it concerns")
+
+
+class SegmentReader:
+    """Reads segments of one home; safe for several threads."""
+
+    def __init__(self, packs: Packs, index: Index, keys: Keys) -> None:
+        self._packs, self._index, self._keys = packs, index, keys
+        self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
+        self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def spot(self, name: SegmentName) -> Spot:
+        """Where a segment lies; raises DamagedError when the index knows no such segment."""
+        spot = self._index.spot(name)
+        if spot is None:
+            raise missing(name)
+        return spot
+
+    def table(self, name: SegmentName) -> OpenTable:
+        """A segment's header and table, checked; from the cache when it is there."""
+        with self._lock:
+            known = self._tables.get(name)
+            if known is not None:
+                self._tables.move_to_end(name)
+                return known
+        spot = self.spot(name)
+        data = self._packs.open(spot.pack_id).read_at(spot.offset, HEADER_BYTES + spot.table_length)
+        header = self._header(data, name)
+        sealed = data[HEADER_BYTES : HEADER_BYTES + header.table_length]
+        opened = OpenTable(header, decode_table(open_table(header, sealed, self._keys.epoch(header.key_epoch))))
+        self._remember(opened)
+        return opened
+
+    def _header(self, data: bytes, name: SegmentName) -> Header:
+        header = parse_header(data, shown_segment(name))
+        if header.name != name:
+            raise missing(name, "another segment lies where this one should be")
+        return header
+
+    def _remember(self, opened: OpenTable) -> None:
+        with self._lock:
+            self._tables[opened.header.name] = opened
+            if len(self._tables) > _TABLES_MAX:
+                self._tables.popitem(last=False)
+
+    def segment(self, name: SegmentName) -> OpenSegment:
+        """A whole segment, both seals opened and t compared."""
+        spot = self.spot(name)
+        data = self._packs.open(spot.pack_id).read_at(spot.offset, spot.length)
+        header = self._header(data, name)
+        if header.length != len(data):
+            raise missing(name, "a segment has another length than the index says")
+        sealed = memoryview(data)[HEADER_BYTES:]
+        table, body = open_segment(header, sealed, self._keys.epoch(header.key_epoch))
+        return OpenSegment(OpenTable(header, decode_table(table)), body)
+
+    def chunk(self, name: SegmentName, chunk_id: bytes) -> memoryview:
+        """One chunk's plaintext; raises DamagedError when the segment does not hold it.
+
+        The seal and t prove the bytes; ids are re-hashed by `verify --read-data`.
+        """
+        opened = self.table(name)
+        place = opened.places.get(chunk_id)
+        if place is None:
+            raise missing(name, "a chunk is not in the segment that should hold it")
+        frame = opened.table.chunk_frames[place]
+        plain = self._frame(name, frame)
+        offset = opened.offsets[place]
+        return memoryview(plain)[offset : offset + opened.table.lengths[place]]
+
+    def _frame(self, name: SegmentName, number: int) -> bytes | memoryview:
+        with self._lock:
+            known = self._frames.get((name, number))
+            if known is not None:
+                self._frames.move_to_end((name, number))
+                return known
+        plain = self.segment(name).frame(number)
+        with self._lock:
+            self._frames[name, number] = plain
+            if len(self._frames) > _BODIES_MAX:
+                self._frames.popitem(last=False)
+        return plain
+
+    def side(self, name: SegmentName, page_id: bytes) -> bytes:
+        """The side record of a page (siteagent.store.page)."""
+        opened = self.table(name)
+        place = opened.places.get(page_id)
+        if place is None or place >= len(opened.table.sides):
+            raise missing(name, "a page is not in the segment that should hold it")
+        return opened.table.sides[place]

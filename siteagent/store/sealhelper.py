@@ -1,0 +1,99 @@
+"""Starting and talking to sealing processes (siteagent.store.sealprocess), and the memory shared with them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from dataclasses import dataclass
+
+from shared.errors import DamagedError, UnavailableError
+from siteagent.store.frame import FRAME_BYTES_MAX
+from siteagent.store.sealprocess import MEMORY, REPLIES, REQUESTS, Reply, Request, Setup, receive, send
+from siteagent.store.sealwork import Load
+from siteagent.store.segment import HEADER_BYTES
+
+OUT_BYTES = 2 * FRAME_BYTES_MAX
+SLOT_BYTES = FRAME_BYTES_MAX + OUT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One buffer for chunks (`plain`) and the place where they are sealed to (`out`), both in shared memory."""
+
+    start: int
+    plain: memoryview
+    out: memoryview
+
+
+class SharedMemory:
+    """The slots; `handle` is what a sealing process maps (-1 where this system cannot share it)."""
+
+    def __init__(self, count: int) -> None:
+        self.size_bytes = count * SLOT_BYTES
+        self.handle = os.memfd_create("farkeep", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
+        if self.handle >= 0:
+            os.ftruncate(self.handle, self.size_bytes)
+        self._memory = mmap.mmap(self.handle, self.size_bytes)
+        view = memoryview(self._memory)
+        self.slots = [
+            Slot(at, view[at : at + FRAME_BYTES_MAX], view[at + FRAME_BYTES_MAX : at + SLOT_BYTES])
+            for at in range(0, self.size_bytes, SLOT_BYTES)
+        ]
+
+    def close(self) -> None:
+        """Give the shared file back; the mapping goes with its last view."""
+        if self.handle >= 0:
+            handle, self.handle = self.handle, -1
+            os.close(handle)
+
+
+class SealHelper:
+    """One sealing process."""
+
+    def __init__(self, setup: Setup, memory: SharedMemory) -> None:
+        """Start the process and hand it its keys; raises OSError where processes cannot be started."""
+        requests, self._requests = os.pipe()
+        self._replies, replies = os.pipe()
+        command = [sys.executable, "-P", "-s", "-m", "siteagent.store.sealprocess"]
+        actions = [(os.POSIX_SPAWN_DUP2, source, target)
+                   for source, target in _safe_order({REQUESTS: requests, REPLIES: replies, MEMORY: memory.handle})]
+        try:
+            self._process = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+        finally:
+            os.close(requests)
+            os.close(replies)
+        send(self._requests, setup)
+
+    def ask(self, load: Load, slot: Slot, size: int, frame: tuple[int, int, int] | None = None,
+            out_size: int = OUT_BYTES) -> Reply:
+        """Have a load sealed, or a stored segment checked; raises DamagedError or UnavailableError."""
+        out = slot.start + FRAME_BYTES_MAX
+        request = Request(load.kind, load.number, load.ids, load.lengths, load.sides, slot.start, size, out, out_size,
+                          frame)  # fmt: skip
+        try:
+            send(self._requests, request)
+            reply = receive(self._replies, Reply)
+        except OSError:
+            reply = None
+        if reply is None:
+            raise UnavailableError("a sealing process ended before its work was done", subject=str(self._process),
+                                   next_step="see whether memory ran out (dmesg), then run the command again")
+        if reply.error:
+            raise DamagedError(reply.error, next_step="test this machine's memory and disk, then back up again")
+        if frame is None and not HEADER_BYTES <= sum(reply.parts) <= OUT_BYTES:
+            raise DamagedError("a sealing process answered nonsense", next_step="test this machine's memory")
+        return reply
+
+    def close(self) -> None:
+        """End the process by ending its requests, and wait for it."""
+        os.close(self._requests)
+        os.close(self._replies)
+        os.waitpid(self._process, 0)
+
+
+def _safe_order(wanted: dict[int, int]) -> list[tuple[int, int]]:
+    """(source, target) pairs that do not overwrite a source before it is copied: through high numbers first."""
+    high = 200
+    first = [(source, high + number) for number, source in enumerate(wanted.values())]
+    return first + [(high + number, target) for number, target in enumerate(wanted)]

@@ -1,0 +1,141 @@
+"""A process that compresses and seals, so that the process that reads is not held up by a shared interpreter lock.
+
+Measured on two processors and 80 000 small files: with sealing in threads of the reading process every system call of
+the reader waited for the lock (read 1.8 s instead of 0.25 s in sum); ARCHITECTURE.md has the figures.
+
+The parent hands over two pipes (file descriptors 3 requests, 4 replies) and shared memory (5). A message is a length
+(u32, little endian) and MessagePack. The first request carries the keys; nothing secret is on the command line. The
+process ends when the requests end.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from shared.codec import decode, encode
+from shared.errors import FarkeepError, UnavailableError
+from shared.keyring import EpochKeys
+from siteagent.store.sealwork import Load, Sealed, check_stored, seal_load
+from siteagent.store.segment import Sealer
+from siteagent.store.table import Frame
+
+REQUESTS, REPLIES, MEMORY = 3, 4, 5
+MESSAGE_MAX = 8 << 20
+T = TypeVar("T")
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """The first message: what to seal with."""
+
+    site: bytes
+    domain: bytes
+    run: bytes
+    epoch: int
+    keys: tuple[bytes, bytes, bytes, bytes]
+    id_keys: dict[str, bytes]
+    memory_bytes: int
+
+
+class Request(msgspec.Struct, frozen=True):
+    """Seal the load at `start` of the shared memory, or (with `frame`) check the stored bytes at `out`."""
+
+    kind: int
+    number: int
+    ids: bytes
+    lengths: list[int]
+    sides: list[bytes]
+    start: int
+    size: int
+    out: int
+    out_size: int
+    frame: tuple[int, int, int] | None = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Lengths of the three parts written to `out`, the digest and the frame; or an error's words."""
+
+    parts: tuple[int, int, int] = (0, 0, 0)
+    digest: bytes = b""
+    frame: tuple[int, int, int] = (0, 0, 0)
+    error: str = ""
+
+
+def send(handle: int, message: msgspec.Struct) -> None:
+    """Write one message."""
+    data = encode(message)
+    view = memoryview(len(data).to_bytes(4, "little") + data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def receive(handle: int, shape: type[T]) -> T | None:
+    """Read one message; None at the end."""
+    head = _read(handle, 4)
+    if len(head) < 4:
+        return None
+    data = _read(handle, min(int.from_bytes(head, "little"), MESSAGE_MAX))
+    return decode(data, shape, limit_bytes=MESSAGE_MAX, subject="a message between processes")
+
+
+def _read(handle: int, length: int) -> bytes:
+    parts: list[bytes] = []
+    while length and (piece := os.read(handle, length)):
+        parts.append(piece)
+        length -= len(piece)
+    return b"".join(parts)
+
+
+def place(sealed: Sealed, memory: memoryview) -> Reply:
+    """Write a sealed segment into shared memory."""
+    at = 0
+    if sealed.segment.length > len(memory):
+        raise UnavailableError("a segment is larger than the memory between the processes",
+                               next_step="report this; nothing was stored")
+    for part in sealed.segment.parts:
+        memory[at : at + len(part)] = part
+        at += len(part)
+    header, table, body = map(len, sealed.segment.parts)
+    frame = sealed.frame
+    return Reply((header, table, body), sealed.digest, (frame.codec, frame.plain_bytes, frame.stored_bytes))
+
+
+def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -> Callable[[Request], Reply]:
+    def answer(request: Request) -> Reply:
+        load = Load(request.kind, request.number, request.ids, request.lengths, request.sides)
+        out = memory[request.out : request.out + request.out_size]
+        if request.frame is not None:
+            check_stored(out, load, Frame(*request.frame), keys, setup.id_keys[str(request.kind)])
+            return Reply()
+        return place(seal_load(sealer, load, memory[request.start : request.start + request.size]), out)
+
+    return answer
+
+
+def main() -> int:
+    """Serve until the requests end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setup = receive(REQUESTS, Setup)
+    if setup is None:
+        return 0
+    keys = EpochKeys(setup.epoch, *setup.keys)
+    sealer = Sealer(setup.site, setup.domain, keys, setup.run)
+    with mmap.mmap(MEMORY, setup.memory_bytes) as shared, memoryview(shared) as memory:
+        answer = _answer(setup, keys, sealer, memory)
+        while (request := receive(REQUESTS, Request)) is not None:
+            try:
+                reply = answer(request)
+            except FarkeepError as error:
+                reply = Reply(error=str(error))
+            send(REPLIES, reply)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

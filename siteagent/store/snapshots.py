@@ -1,0 +1,74 @@
+"""Manifests and reaches as files of the home, written durably before the fact that names them."""
+
+from __future__ import annotations
+
+from shared.errors import DamagedError
+from shared.manifest import MANIFEST_LIMIT_BYTES, Manifest, decode_manifest, decode_manifest_header, manifest_digest
+from siteagent.disk.disk import Disk
+from siteagent.disk.durable import read_whole, remove_quietly, write_durably
+from siteagent.store.names import SegmentName
+from siteagent.store.reach import BYTES_MAX, Reach, apply, decode_reach
+from siteagent.store.reader import Keys
+
+_MANIFESTS, _REACHES, _SUFFIX = "snapshots", "reaches", ".manifest"
+
+
+class SnapshotFiles:
+    """The manifests and reaches of one home."""
+
+    def __init__(self, disk: Disk, keys: Keys) -> None:
+        self._disk, self._keys = disk, keys
+
+    def write(self, snapshot: bytes, manifest: bytes, reach: bytes) -> None:
+        """Write both files; they are durable when this returns."""
+        write_durably(self._disk, f"{_REACHES}/{snapshot.hex()}", reach)
+        write_durably(self._disk, f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}", manifest)
+
+    def manifest_bytes(self, snapshot: bytes) -> bytes:
+        """A manifest as stored; raises DamagedError when it is missing."""
+        return self._read(f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}", MANIFEST_LIMIT_BYTES)
+
+    def manifest(self, snapshot: bytes, digest: bytes | None) -> Manifest:
+        """A manifest, checked against the digest its fact names (None: not checked)."""
+        subject = f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}"
+        data = self.manifest_bytes(snapshot)
+        if digest is not None and manifest_digest(data) != digest:
+            raise DamagedError("a manifest is not the one its fact names", subject=subject,
+                               next_step="restore this file from a copy or a partner")
+        epoch = self._keys.epoch(decode_manifest_header(data, subject=subject).key_epoch)
+        return decode_manifest(data, manifest_key=epoch.manifest_key, subject=subject)
+
+    def reach(self, snapshot: bytes, digest: bytes | None = None) -> Reach:
+        """A reach file, checked against the digest its fact names."""
+        subject = f"{_REACHES}/{snapshot.hex()}"
+        data = self._read(subject, BYTES_MAX)
+        if digest is not None and manifest_digest(data) != digest:
+            raise DamagedError("a reach is not the one its fact names", subject=subject,
+                               next_step="restore this file from a copy or a partner")
+        return decode_reach(data, subject)
+
+    def segments(self, snapshot: bytes, digest: bytes | None = None) -> set[SegmentName]:
+        """The whole set of segments a snapshot needs."""
+        return apply(self.reach(snapshot, digest), self.reach)
+
+    def manifests(self) -> list[bytes]:
+        """Ids of all snapshots that have a manifest file."""
+        names = self._disk.list(_MANIFESTS)
+        return [bytes.fromhex(name.removesuffix(_SUFFIX)) for name in names if _is_manifest(name)]
+
+    def remove(self, snapshot: bytes) -> None:
+        """Remove what an abandoned run left."""
+        remove_quietly(self._disk, f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}")
+        remove_quietly(self._disk, f"{_REACHES}/{snapshot.hex()}")
+
+    def _read(self, path: str, limit_bytes: int) -> bytes:
+        try:
+            return read_whole(self._disk, path, limit_bytes=limit_bytes)
+        except FileNotFoundError:
+            raise DamagedError("a file of a snapshot is missing", subject=path,
+                               next_step="restore this file from a copy or a partner; see `farkeep verify`") from None
+
+
+def _is_manifest(name: str) -> bool:
+    stem = name.removesuffix(_SUFFIX)
+    return name.endswith(_SUFFIX) and len(stem) == 32 and set(stem) <= set("0123456789abcdef")
