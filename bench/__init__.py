@@ -1,0 +1,1 @@
+"""Benchmarks of the installed farkeep script against other backup tools (`python -m bench.driver`)."""
