@@ -17,13 +17,15 @@ Envelope, version 1, all numbers big endian:
 | 90     | 8    | coarse log time: seconds since 1970, signed, a multiple of 60, never decreasing |
 | 98     | 16   | fact id, random; what the seal of the body is bound to                          |
 | 114    | 16   | subject pseudonym (zeros: the site itself)                                      |
-| 130    | 16   | aggregate id (job, run, snapshot, subject or site)                              |
+| 130    | 16   | aggregate id: start of the BLAKE3 of its noun, a zero byte and its 16 byte name |
 | 146    | 4    | version of the aggregate, from 1                                                |
 | 150    | 32   | body digest: BLAKE3 of the stored body                                          |
 | 182    | 4    | length of the stored body                                                       |
 | 186    | 2    | version of the kind                                                             |
 | 188    | 1    | length n of the kind, 1 to 64                                                   |
 | 189    | n    | kind, ASCII                                                                     |
+
+Nouns of aggregates: vault (named by the site), subject (by its pseudonym), job, run, snapshot.
 
 Hash of a fact = BLAKE3 derive-key "farkeep 2026 log chain v1" over its envelope. The envelope holds the previous hash
 and the digest of the body's ciphertext, so the chain outlives a body that was destroyed.

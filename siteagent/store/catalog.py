@@ -119,12 +119,17 @@ class Catalog:
 
     def pieces(self, entry: Entry) -> Iterator[Piece]:
         """The stretches of a file, in order."""
+        return (piece for _, piece in self.placed(entry))
+
+    def placed(self, entry: Entry, start: int = 0) -> Iterator[tuple[int, Piece]]:
+        """(offset, stretch) of a file, in order; stretches that end before `start` may be left out."""
         if entry.tree:
             at = len(entry.segments) - 1 - (entry.xattrs[:1] == b"\1") - (entry.target[:1] == b"\1")
-            yield from read_list(self._source, entry.tree, entry.segments[at])
+            yield from read_list(self._source, entry.tree, entry.segments[at], start)
             return
-        segments = iter(entry.segments)
+        segments, offset = iter(entry.segments), 0
         lengths = entry.lengths or (entry.size,)
         for number in range(len(entry.ids) // 32):
             chunk_id = entry.ids[number * 32 : number * 32 + 32]
-            yield Piece(chunk_id, lengths[number], b"" if chunk_id == HOLE else next(segments))
+            yield offset, Piece(chunk_id, lengths[number], b"" if chunk_id == HOLE else next(segments))
+            offset += lengths[number]

@@ -14,7 +14,6 @@ from siteagent.store.boundary import Gatherer
 from siteagent.store.names import SegmentName
 from siteagent.store.page import (
     CHUNK_INDEX,
-    CHUNKS,
     LEVELS_MAX,
     Child,
     decode_chunks,
@@ -22,7 +21,6 @@ from siteagent.store.page import (
     encode_chunks,
     encode_index,
     encode_side,
-    read_header,
     side_segments,
 )
 
@@ -104,23 +102,31 @@ class ListBuilder:
         return bytes((level,)) + page_id, segment
 
 
-def read_list(source: PageSource, tree: bytes, segment: SegmentName) -> Iterator[Piece]:
-    """All stretches of a file, in order; raises DamagedError or HostileError."""
-    yield from _read(source, tree[1:], segment, tree[0])
+def read_list(source: PageSource, tree: bytes, segment: SegmentName, start: int = 0) -> Iterator[tuple[int, Piece]]:
+    """(offset, piece) of a file in order, from the first page that reaches beyond `start`.
+
+    Raises DamagedError or HostileError.
+    """
+    yield from _read(source, tree[1:], segment, tree[0], 0, start)
 
 
-def _read(source: PageSource, page_id: bytes, segment: SegmentName, level: int) -> Iterator[Piece]:
+def _read(source: PageSource, page_id: bytes, segment: SegmentName, level: int, at: int,
+          start: int) -> Iterator[tuple[int, Piece]]:
     if level > LEVELS_MAX:
         raise HostileError(f"a chunk list is {level} levels deep", next_step="run `farkeep verify --read-data`")
     page, side = source.chunk(segment, page_id), source.side(segment, page_id)
     if level == 0:
-        yield from map(Piece._make, decode_chunks(page, side))
+        for row in decode_chunks(page, side):
+            yield at, Piece._make(row)
+            at += row[1]
         return
-    _, found, children = decode_index(page, side)
-    if read_header(page, (CHUNK_INDEX, CHUNKS))[0] != CHUNK_INDEX or found != level:
+    kind, found, children = decode_index(page, side)
+    if kind != CHUNK_INDEX or found != level:
         raise HostileError("a chunk list is not level", next_step="run `farkeep verify --read-data`")
     for child in children:
-        yield from _read(source, child.page_id, child.segment, level - 1)
+        if at + child.size_bytes > start:
+            yield from _read(source, child.page_id, child.segment, level - 1, at, start)
+        at += child.size_bytes
 
 
 def list_segments(source: PageSource, tree: bytes, segment: SegmentName) -> set[SegmentName]:

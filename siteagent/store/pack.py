@@ -32,6 +32,8 @@ from shared.errors import DamagedError, HostileError
 from shared.merkle import leaf_digest, root_of
 from siteagent.store.columns import FIXED, INTEGERS, Columns, encode_columns, fixed, integers, split_items
 from siteagent.store.names import NAME_BYTES, SegmentName
+from siteagent.store.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
+from siteagent.store.segment import SEGMENT_BYTES_MAX
 
 MAGIC, END_MAGIC = b"FKpk", b"FKpe"
 VERSION = 1
@@ -132,9 +134,14 @@ def read_trailer(pack: Reads, subject: str) -> tuple[PackHeader, list[Row]]:
     if blake3(head + trailer).digest() != footer[8:40]:
         raise _damaged("a pack's trailer is not what was written", subject)
     rows = _rows(Columns(memoryview(trailer), _KNOWN), count)
-    if any(row.offset < HEADER_BYTES or row.length < 1 or row.offset + row.length > start for row in rows):
+    if any(row.offset < HEADER_BYTES or row.offset + row.length > start or not _is_sized(row) for row in rows):
         raise _damaged("a pack's trailer points outside the pack", subject)
     return header, rows
+
+
+def _is_sized(row: Row) -> bool:
+    """True when the lengths are those of a segment: what is read by them later stays small."""
+    return 0 <= row.table_length <= row.length - SEGMENT_HEADER_BYTES and row.length <= SEGMENT_BYTES_MAX
 
 
 def _rows(columns: Columns, count: int) -> list[Row]:

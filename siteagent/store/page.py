@@ -111,10 +111,10 @@ def decode_side(data: bytes, references: int) -> list[SegmentName]:
         raise damaged("a page's side record is about another page")
     columns = Columns(memoryview(data)[4:], _KNOWN_ROWS)
     names = split_items(columns.fixed(1, NAME_BYTES), NAME_BYTES)
-    try:
-        return [names[number] for number in columns.integers(2, references)]
-    except IndexError:
-        raise damaged("a page's side record points beyond its end") from None
+    numbers = columns.integers(2, references)
+    if numbers and not 0 <= min(numbers) <= max(numbers) < len(names):
+        raise damaged("a page's side record points beyond its end")
+    return [names[number] for number in numbers]
 
 
 def side_segments(data: bytes) -> list[SegmentName]:

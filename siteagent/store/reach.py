@@ -51,6 +51,8 @@ _HEAD = struct.Struct("<4sB3s16s16s16sII")
 _KNOWN = frozenset(range(1, 7))
 _NONE = bytes(16)
 _SPAN_MAX = 1 << 20
+NAMES_MAX = 1 << 24
+"""Names in one reach file: 16 TiB of segments; a decoder stops there however dense the bitmaps are."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,8 @@ def decode_reach(data: bytes, subject: str) -> Reach:
 def _names(columns: Columns, first: int) -> Iterable[SegmentName]:
     runs = split_items(columns.fixed(first, RUN_BYTES), RUN_BYTES)
     lows, maps = columns.integers(first + 1, len(runs)), columns.blobs(first + 2, len(runs))
+    if sum(int.from_bytes(bits, "little").bit_count() for bits in maps) > NAMES_MAX:
+        raise HostileError("a reach names more segments than any home has", next_step="do not trust this reach")
     for run, low, bits in zip(runs, lows, maps, strict=True):
         if low < 0 or low + 8 * len(bits) > 1 << 32 or len(bits) > _SPAN_MAX:
             raise HostileError("a reach names segments beyond every limit", next_step="do not trust this reach")

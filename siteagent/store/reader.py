@@ -11,7 +11,7 @@ from typing import Protocol
 from shared.errors import DamagedError
 from shared.keyring import EpochKeys
 from siteagent.store.frame import expand_frame
-from siteagent.store.index import Index, Spot
+from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.packs import Packs
 from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_table, parse_header
@@ -26,6 +26,13 @@ class Keys(Protocol):
 
     def epoch(self, number: int) -> EpochKeys:
         """The keys of one key epoch."""
+
+
+class Locator(Protocol):
+    """Who knows where segments lie: the index, or a table made from it."""
+
+    def spot(self, segment: SegmentName) -> Spot | None:
+        """Where a segment is said to lie, or None."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def missing(name: SegmentName, what: str = "a segment is missing") -> DamagedErr
 class SegmentReader:
     """Reads segments of one home; safe for several threads."""
 
-    def __init__(self, packs: Packs, index: Index, keys: Keys) -> None:
+    def __init__(self, packs: Packs, index: Locator, keys: Keys) -> None:
         self._packs, self._index, self._keys = packs, index, keys
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
-import sys
 from dataclasses import dataclass
 
-from shared.errors import DamagedError, UnavailableError
+from shared.errors import DamagedError
+from siteagent.disk.child import Child
 from siteagent.store.frame import FRAME_BYTES_MAX
-from siteagent.store.sealprocess import MEMORY, REPLIES, REQUESTS, Reply, Request, Setup, receive, send
+from siteagent.store.sealprocess import Reply, Request, Setup
 from siteagent.store.sealwork import Load
 from siteagent.store.segment import HEADER_BYTES
 
@@ -53,32 +53,16 @@ class SealHelper:
 
     def __init__(self, setup: Setup, memory: SharedMemory) -> None:
         """Start the process and hand it its keys; raises OSError where processes cannot be started."""
-        requests, self._requests = os.pipe()
-        self._replies, replies = os.pipe()
-        command = [sys.executable, "-P", "-s", "-m", "siteagent.store.sealprocess"]
-        actions = [(os.POSIX_SPAWN_DUP2, source, target)
-                   for source, target in _safe_order({REQUESTS: requests, REPLIES: replies, MEMORY: memory.handle})]
-        try:
-            self._process = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
-        finally:
-            os.close(requests)
-            os.close(replies)
-        send(self._requests, setup)
+        self._child = Child("siteagent.store.sealprocess", [memory.handle])
+        self._child.send(setup)
 
     def ask(self, load: Load, slot: Slot, size: int, frame: tuple[int, int, int] | None = None,
             out_size: int = OUT_BYTES) -> Reply:
         """Have a load sealed, or a stored segment checked; raises DamagedError or UnavailableError."""
         out = slot.start + FRAME_BYTES_MAX
-        request = Request(load.kind, load.number, load.ids, load.lengths, load.sides, slot.start, size, out, out_size,
-                          frame)  # fmt: skip
-        try:
-            send(self._requests, request)
-            reply = receive(self._replies, Reply)
-        except OSError:
-            reply = None
-        if reply is None:
-            raise UnavailableError("a sealing process ended before its work was done", subject=str(self._process),
-                                   next_step="see whether memory ran out (dmesg), then run the command again")
+        self._child.send(Request(load.kind, load.number, load.ids, load.lengths, load.sides, slot.start, size, out,
+                                 out_size, frame))  # fmt: skip
+        reply = self._child.receive(Reply)
         if reply.error:
             raise DamagedError(reply.error, next_step="test this machine's memory and disk, then back up again")
         if frame is None and not HEADER_BYTES <= sum(reply.parts) <= OUT_BYTES:
@@ -86,14 +70,5 @@ class SealHelper:
         return reply
 
     def close(self) -> None:
-        """End the process by ending its requests, and wait for it."""
-        os.close(self._requests)
-        os.close(self._replies)
-        os.waitpid(self._process, 0)
-
-
-def _safe_order(wanted: dict[int, int]) -> list[tuple[int, int]]:
-    """(source, target) pairs that do not overwrite a source before it is copied: through high numbers first."""
-    high = 200
-    first = [(source, high + number) for number, source in enumerate(wanted.values())]
-    return first + [(high + number, target) for number, target in enumerate(wanted)]
+        """End the process."""
+        self._child.close()

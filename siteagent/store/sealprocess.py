@@ -3,32 +3,25 @@
 Measured on two processors and 80 000 small files: with sealing in threads of the reading process every system call of
 the reader waited for the lock (read 1.8 s instead of 0.25 s in sum); ARCHITECTURE.md has the figures.
 
-The parent hands over two pipes (file descriptors 3 requests, 4 replies) and shared memory (5). A message is a length
-(u32, little endian) and MessagePack. The first request carries the keys; nothing secret is on the command line. The
-process ends when the requests end.
+The parent hands over shared memory (siteagent.disk.child: descriptor 5). The first message carries the keys.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
-import signal
 import sys
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
-from shared.codec import decode, encode
 from shared.errors import FarkeepError, UnavailableError
 from shared.keyring import EpochKeys
+from siteagent.disk.child import FIRST_EXTRA, REQUESTS, receive, serve
 from siteagent.store.sealwork import Load, Sealed, check_stored, seal_load
 from siteagent.store.segment import Sealer
 from siteagent.store.table import Frame
 
-REQUESTS, REPLIES, MEMORY = 3, 4, 5
-MESSAGE_MAX = 8 << 20
-T = TypeVar("T")
+MEMORY = FIRST_EXTRA
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -67,31 +60,6 @@ class Reply(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def send(handle: int, message: msgspec.Struct) -> None:
-    """Write one message."""
-    data = encode(message)
-    view = memoryview(len(data).to_bytes(4, "little") + data)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def receive(handle: int, shape: type[T]) -> T | None:
-    """Read one message; None at the end."""
-    head = _read(handle, 4)
-    if len(head) < 4:
-        return None
-    data = _read(handle, min(int.from_bytes(head, "little"), MESSAGE_MAX))
-    return decode(data, shape, limit_bytes=MESSAGE_MAX, subject="a message between processes")
-
-
-def _read(handle: int, length: int) -> bytes:
-    parts: list[bytes] = []
-    while length and (piece := os.read(handle, length)):
-        parts.append(piece)
-        length -= len(piece)
-    return b"".join(parts)
-
-
 def place(sealed: Sealed, memory: memoryview) -> Reply:
     """Write a sealed segment into shared memory."""
     at = 0
@@ -110,30 +78,25 @@ def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -
     def answer(request: Request) -> Reply:
         load = Load(request.kind, request.number, request.ids, request.lengths, request.sides)
         out = memory[request.out : request.out + request.out_size]
-        if request.frame is not None:
+        try:
+            if request.frame is None:
+                return place(seal_load(sealer, load, memory[request.start : request.start + request.size]), out)
             check_stored(out, load, Frame(*request.frame), keys, setup.id_keys[str(request.kind)])
             return Reply()
-        return place(seal_load(sealer, load, memory[request.start : request.start + request.size]), out)
+        except FarkeepError as error:
+            return Reply(error=str(error))
 
     return answer
 
 
 def main() -> int:
     """Serve until the requests end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    setup = receive(REQUESTS, Setup)
-    if setup is None:
-        return 0
-    keys = EpochKeys(setup.epoch, *setup.keys)
-    sealer = Sealer(setup.site, setup.domain, keys, setup.run)
-    with mmap.mmap(MEMORY, setup.memory_bytes) as shared, memoryview(shared) as memory:
-        answer = _answer(setup, keys, sealer, memory)
-        while (request := receive(REQUESTS, Request)) is not None:
-            try:
-                reply = answer(request)
-            except FarkeepError as error:
-                reply = Reply(error=str(error))
-            send(REPLIES, reply)
+    setup: Setup | None = receive(REQUESTS, Setup)
+    if setup is not None:
+        keys = EpochKeys(setup.epoch, *setup.keys)
+        sealer = Sealer(setup.site, setup.domain, keys, setup.run)
+        with mmap.mmap(MEMORY, setup.memory_bytes) as shared, memoryview(shared) as memory:
+            serve(Request, _answer(setup, keys, sealer, memory))
     return 0
 
 

@@ -1,0 +1,109 @@
+"""Processes of our own that compute or write beside the main one: started lean, talked to over two pipes.
+
+The parent hands over pipes (file descriptors 3 requests, 4 replies) and further descriptors from 5 on. A message is a
+length (u32, little endian) and MessagePack of a declared struct. Secrets travel in messages, never on the command
+line. A child ends when its requests end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.codec import decode, encode
+from shared.errors import UnavailableError
+
+REQUESTS, REPLIES, FIRST_EXTRA = 3, 4, 5
+MESSAGE_MAX = 64 << 20
+_HIGH = 200
+T = TypeVar("T")
+
+
+def send(handle: int, message: msgspec.Struct) -> None:
+    """Write one message; raises OSError when nobody reads."""
+    data = encode(message)
+    view = memoryview(len(data).to_bytes(4, "little") + data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def receive(handle: int, shape: Any) -> Any:
+    """Read one message of `shape` (a struct, or a union of tagged ones); None at the end."""
+    head = _read(handle, 4)
+    if len(head) < 4:
+        return None
+    data = _read(handle, min(int.from_bytes(head, "little"), MESSAGE_MAX))
+    return decode(data, shape, limit_bytes=MESSAGE_MAX, subject="a message between processes")
+
+
+def _read(handle: int, length: int) -> bytes:
+    parts: list[bytes] = []
+    while length and (piece := os.read(handle, length)):
+        parts.append(piece)
+        length -= len(piece)
+    return b"".join(parts)
+
+
+def serve(shape: Any, answer: Callable[[Any], msgspec.Struct]) -> None:
+    """In a child: answer requests until they end. Interrupts are left to the parent, which ends the requests."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while (request := receive(REQUESTS, shape)) is not None:
+        try:
+            send(REPLIES, answer(request))
+        except BrokenPipeError:
+            return
+
+
+class Child:
+    """A child process, seen from its parent."""
+
+    def __init__(self, module: str, extra: Sequence[int] = ()) -> None:
+        """Run `module` with the same interpreter; raises OSError where processes cannot be started."""
+        requests, self._requests = os.pipe()
+        self._replies, replies = os.pipe()
+        sources = [requests, replies, *extra]
+        # Through high numbers first, so that no descriptor is overwritten before it was copied.
+        actions = [(os.POSIX_SPAWN_DUP2, source, _HIGH + number) for number, source in enumerate(sources)]
+        actions += [(os.POSIX_SPAWN_DUP2, _HIGH + number, REQUESTS + number) for number in range(len(sources))]
+        try:
+            self.process = os.posix_spawn(sys.executable, [sys.executable, "-P", "-s", "-m", module], os.environ,
+                                          file_actions=actions)  # fmt: skip
+        except OSError:
+            os.close(self._requests)
+            os.close(self._replies)
+            raise
+        finally:
+            os.close(requests)
+            os.close(replies)
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send a message; raises UnavailableError when the child is gone."""
+        try:
+            send(self._requests, message)
+        except OSError as error:
+            raise self._gone() from error
+
+    def receive(self, shape: type[T]) -> T:
+        """Wait for the next message; raises UnavailableError when the child is gone."""
+        try:
+            message: T | None = receive(self._replies, shape)
+        except OSError as error:
+            raise self._gone() from error
+        if message is None:
+            raise self._gone()
+        return message
+
+    def _gone(self) -> UnavailableError:
+        return UnavailableError("a worker process ended before its work was done", subject=f"process {self.process}",
+                                next_step="see whether memory ran out (dmesg), then run the command again")
+
+    def close(self) -> None:
+        """End the child by ending its requests, and wait for it."""
+        os.close(self._requests)
+        os.close(self._replies)
+        os.waitpid(self.process, 0)

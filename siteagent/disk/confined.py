@@ -1,0 +1,154 @@
+"""Writing below one folder and nowhere else: every step is relative to an open folder handle and follows no link.
+
+Names are single components, checked by `safe_component`; a link, file or device in the way of a folder is replaced by
+the folder, never entered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections import OrderedDict
+
+from shared.errors import HostileError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_MAX = 128
+_NAME_MAX = 255
+
+
+def safe_component(name: bytes) -> bytes:
+    """Return a name that stays within its folder; raises HostileError for any other."""
+    if not name or name in (b".", b"..") or b"/" in name or b"\0" in name or len(name) > _NAME_MAX:
+        raise HostileError("a stored name is no single component of a path", subject=repr(name[:80]),
+                           next_step="do not restore this entry; run `farkeep verify` and ask where it came from")
+    return name
+
+
+class Confined:
+    """A folder that is written into, with handles to the folders below it."""
+
+    def __init__(self, handle: int) -> None:
+        """`handle`: the open folder; it is not closed here."""
+        self._root = handle
+        self._handles: OrderedDict[tuple[bytes, ...], int] = OrderedDict()
+        self.plain: set[tuple[bytes, ...]] = set()
+        """Folders that this process made and that inherited nothing: new entries in them have no surprises."""
+
+    def folder(self, path: tuple[bytes, ...]) -> int:
+        """An open handle to the folder at `path`, made when it is missing. Raises OSError or HostileError."""
+        if not path:
+            return self._root
+        handle = self._handles.get(path)
+        if handle is not None:
+            self._handles.move_to_end(path)
+            return handle
+        parent = self.folder(path[:-1])
+        handle = self._enter(parent, safe_component(path[-1]), path)
+        self._handles[path] = handle
+        if len(self._handles) > _OPEN_MAX:
+            self._close_oldest(path)
+        return handle
+
+    def _enter(self, parent: int, name: bytes, path: tuple[bytes, ...]) -> int:
+        with contextlib.suppress(FileExistsError):
+            self._make(parent, name, path)
+        try:
+            return os.open(name, _FOLDER, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+        os.unlink(name, dir_fd=parent)
+        self._make(parent, name, path)
+        return os.open(name, _FOLDER, dir_fd=parent)
+
+    def _make(self, parent: int, name: bytes, path: tuple[bytes, ...]) -> None:
+        os.mkdir(name, 0o700, dir_fd=parent)
+        if path[:-1] in self.plain or _inherits_nothing(parent):
+            self.plain.add(path)
+
+    def existing(self, path: tuple[bytes, ...]) -> int | None:
+        """A handle to a folder that is there already (to be closed by the caller), or None."""
+        handle = os.dup(self._root)
+        for name in path:
+            try:
+                below = os.open(safe_component(name), _FOLDER, dir_fd=handle)
+            except OSError:
+                return None
+            finally:
+                os.close(handle)
+            handle = below
+        return handle
+
+    def _close_oldest(self, kept: tuple[bytes, ...]) -> None:
+        for path in list(self._handles)[: _OPEN_MAX // 2]:
+            if path != kept:
+                os.close(self._handles.pop(path))
+
+    def close(self) -> None:
+        """Close all handles."""
+        while self._handles:
+            os.close(self._handles.popitem()[1])
+
+
+def _inherits_nothing(folder: int) -> bool:
+    """True when entries made in this folder take neither a group nor an ACL from it."""
+    if os.fstat(folder).st_mode & stat.S_ISGID:
+        return False
+    try:
+        return "system.posix_acl_default" not in os.listxattr(folder)
+    except OSError:
+        return True
+
+
+def new_file(folder: int, name: bytes, mode: int) -> int:
+    """Make a file that is not there yet and open it for writing."""
+    return os.open(name, _NEW, mode, dir_fd=folder)
+
+
+def remove_entry(folder: int, name: bytes) -> None:
+    """Remove what has this name: a folder only when it is empty."""
+    about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISDIR(about.st_mode):
+        os.rmdir(name, dir_fd=folder)
+    else:
+        os.unlink(name, dir_fd=folder)
+
+
+def remove_tree(folder: int, name: bytes, device: int) -> int:
+    """Remove an entry with all that is below it, never crossing to another file system; returns how many went.
+
+    Raises OSError; PermissionError with EXDEV in its place when a mount stands in the way.
+    """
+    about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISDIR(about.st_mode):
+        os.unlink(name, dir_fd=folder)
+        return 1
+    if about.st_dev != device:
+        raise OSError(errno.EXDEV, "another file system is mounted here", os.fsdecode(name))
+    handle = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        count = sum(remove_tree(handle, os.fsencode(child), device) for child in os.listdir(handle))
+    finally:
+        os.close(handle)
+    os.rmdir(name, dir_fd=folder)
+    return count + 1
+
+
+def discard(folder: int, name: bytes) -> None:
+    """Remove a temporary file that may be absent."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`; raises OSError."""
+    done = os.pwrite(handle, data, offset)
+    while done < len(data):
+        more = os.pwrite(handle, memoryview(data)[done:], offset + done)
+        if more <= 0:
+            raise OSError(errno.EIO, "a write made no progress")
+        done += more

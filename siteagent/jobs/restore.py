@@ -1,0 +1,254 @@
+"""Restoring: what a snapshot holds below a path becomes the content of a folder; only what differs is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from shared.errors import DamagedError, FarkeepError, RefusedError
+from shared.facts import (
+    Fact,
+    JobEnded,
+    JobEndedSealed,
+    JobStarted,
+    JobStartedSealed,
+    RestoreDone,
+    RestoreDoneSealed,
+    plain_text,
+)
+from shared.tree import FOLDER, child_folder, folder_key
+from siteagent.disk.confined import Confined
+from siteagent.home import Home, is_read_only
+from siteagent.ledger.high_water import Verdict
+from siteagent.ledger.history import SnapshotEntry
+from siteagent.restore.crew import Alone, Crew, Processes
+from siteagent.restore.deletion import Extra, find_extra, remove
+from siteagent.restore.mark import Marks
+from siteagent.restore.messages import Answer, EpochSecrets, Setup
+from siteagent.restore.preview import preview
+from siteagent.restore.restorer import Restorer, size_below, sync_target
+from siteagent.restore.spots import encode_spots
+from siteagent.restore.worker import Mapping, Worker
+from siteagent.salvage import refresh_index
+from siteagent.sources.base import Selection, SourceError
+from siteagent.store.catalog import Catalog
+from siteagent.store.entry import Entry
+from siteagent.store.index import Spot
+from siteagent.store.names import SegmentName
+
+ALONE_ENTRIES_MAX, ALONE_BYTES_MAX = 3000, 64 << 20
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What to restore where. `path`: absolute path in the snapshot, b"/" for all of it."""
+
+    snapshot: SnapshotEntry
+    path: bytes
+    target: str
+    user: str
+    host: str
+    selection: Selection | None = None
+    deletes: bool = False
+    deletes_unmarked: bool = False
+    is_dry_run: bool = False
+
+
+@dataclass
+class RestoreResult:
+    """What a restore did."""
+
+    answer: Answer = field(default_factory=Answer)
+    deleted: int = 0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[SourceError]:
+        """Entries that could not be restored."""
+        return [SourceError(path, reason) for path, reason in self.answer.errors]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a path lies in a catalog: the folder key whose contents are wanted, a single name in it, and its entry."""
+
+    prefix: bytes
+    only_name: bytes
+    entry: Entry | None
+
+
+def restore(home: Home, requests: list[RestoreRequest],
+            watch: Callable[[Restorer], None] | None = None) -> RestoreResult:
+    """Restore one or several paths, one after the other.
+
+    Raises RefusedError (no such path, target in the home, deletion not allowed), DamagedError when a catalog does not
+    read; entries that cannot be restored are in the result's errors.
+    """
+    result, began_ns = RestoreResult(), home.world.clock.monotonic_ns()
+    refresh_index(home)
+    for request in requests:
+        require_outside(home, request.target)
+        catalog = home.catalog(request.snapshot)
+        place = find_place(catalog, request.path)
+        with _job(home, request, result):
+            _restore_one(home, request, catalog, place, result, watch)
+    result.seconds = (home.world.clock.monotonic_ns() - began_ns) / 1e9
+    result.notes += home.notes
+    return result
+
+
+def require_outside(home: Home, target: str) -> None:
+    """Refuse a target inside the home, or one that contains it (where --delete could reach it)."""
+    inside, around = os.path.realpath(target), os.path.realpath(home.path)
+    if inside == around or inside.startswith(around + os.sep):
+        raise RefusedError("the target lies inside the home", subject=target,
+                           next_step="restore into a folder outside the home")
+
+
+def find_place(catalog: Catalog, path: bytes) -> _Place:
+    """Where a path lies in a catalog; raises RefusedError when it is not there."""
+    components = [part for part in path.split(b"/") if part]
+    if not components:
+        return _Place(b"", b"", catalog.find(b"", b""))
+    folder = folder_key(components[:-1])
+    entry = catalog.find(folder, components[-1])
+    if entry is None:
+        raise RefusedError("this path is not in the snapshot", subject=os.fsdecode(path),
+                           next_step="look with `farkeep ls`")
+    if entry.type == FOLDER:
+        return _Place(child_folder(folder, components[-1]), b"", entry)
+    return _Place(folder, components[-1], entry)
+
+
+@contextmanager
+def _job(home: Home, request: RestoreRequest, result: RestoreResult) -> Iterator[None]:
+    """Facts around a restore: who asked for what, and what came of it. A read-only log is no reason not to restore."""
+    if request.is_dry_run or is_read_only(home):
+        yield
+        return
+    if home.ledger.verdict is Verdict.UNPROVEN:
+        home.ledger.open_log_epoch("unproven")
+    job = home.world.randomness.bits(16)
+    user, host = plain_text(request.user), plain_text(request.host)
+    what = (request.snapshot.id.hex(), plain_text(os.fsdecode(request.path)))
+    home.ledger.record(Fact(JobStarted(job=job, kind="restore"), JobStartedSealed(user=user, host=host, what=what)))
+    try:
+        yield
+    except BaseException as error:
+        outcome_error = JobEndedSealed(message=plain_text(str(error)))
+        home.ledger.record(Fact(JobEnded(job=job, outcome="failed"), outcome_error))
+        raise
+    counters = {"files": result.answer.files, "written": result.answer.written, "deleted": result.deleted}
+    done = RestoreDoneSealed(user=user, host=host, snapshot=request.snapshot.id, paths=(request.path,),
+                             target=os.fsencode(request.target), counters=counters)
+    home.ledger.record(
+        Fact(RestoreDone(job=job), done),
+        Fact(JobEnded(job=job, outcome="partial" if result.answer.errors else "done"),
+             JobEndedSealed(counters=counters)),
+    )  # fmt: skip
+
+
+def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _Place, result: RestoreResult,
+                 watch: Callable[[Restorer], None] | None) -> None:
+    mapping = Mapping(place.prefix, place.only_name, request.selection)
+    marks, target = Marks(home.disk), request.target
+    if request.is_dry_run:
+        _dry_run(home, request, catalog, mapping, result)
+        return
+    is_new = not os.path.isdir(target) or not os.listdir(target)
+    os.makedirs(target, mode=0o700, exist_ok=True)
+    is_marked = marks.is_marked(target)
+    handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    umask = os.umask(0)
+    try:
+        confined = Confined(handle)
+        if request.deletes:
+            extra = _allowed_extra(home, request, catalog, mapping, confined, is_marked or is_new)
+            deleted, errors = remove(extra, confined)
+            result.deleted += deleted
+            result.answer.errors += errors + extra.kept
+        marks.make(target)
+        worker = Worker(home.reader, confined, mapping, home.keyring.default_domain.chunk_id_key)
+        crew = _crew(home, request, catalog, mapping, worker, handle)
+        restorer = Restorer(worker, crew, confined)
+        if watch is not None:
+            watch(restorer)
+        try:
+            result.answer.add(restorer.run(catalog, mapping.prefix, None if place.only_name else place.entry))
+        finally:
+            crew.close()
+        sync_target(handle)
+    finally:
+        os.umask(umask)
+        os.close(handle)
+
+
+def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, worker: Worker,
+          target: int) -> Crew:
+    entries, size_bytes = size_below(catalog, mapping.prefix)
+    is_small = entries <= ALONE_ENTRIES_MAX and size_bytes <= ALONE_BYTES_MAX
+    if is_small or request.selection is not None or mapping.only_name or not home.world.may_start_processes:
+        return Alone(worker)
+    spots = encode_spots(_spots(home, request))
+    epochs = [
+        EpochSecrets(keys.number, keys.seal_key, keys.manifest_key, keys.fact_key, keys.mark_key)
+        for keys in map(home.keyring.epoch, range(1, home.keyring.current.number + 1))
+    ]
+    setup = Setup(home.path, epochs, mapping.prefix, mapping.only_name, home.keyring.default_domain.chunk_id_key,
+                  len(spots))  # fmt: skip
+    try:
+        return Processes(setup, spots, target)
+    except OSError:
+        return Alone(worker)
+
+
+def _spots(home: Home, request: RestoreRequest) -> Iterator[tuple[SegmentName, Spot]]:
+    taken = request.snapshot.taken
+    for name in home.snapshots.segments(taken.snapshot, taken.reach):
+        spot = home.index.spot(name)
+        if spot is not None:
+            yield name, spot
+
+
+def _allowed_extra(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, confined: Confined,
+                   is_allowed: bool) -> Extra:
+    """What --delete would remove; raises RefusedError when it may not."""
+    about = os.stat(home.path)
+    extra = find_extra(catalog, mapping, confined, lambda path, is_folder: _is_protected(request, path, is_folder),
+                       (about.st_dev, about.st_ino))
+    if os.path.ismount(request.target) and extra.rows:
+        raise RefusedError("--delete never acts on the root of a mount", subject=request.target,
+                           next_step="restore into a folder below it, or without --delete")
+    if extra.rows and not is_allowed and not request.deletes_unmarked:
+        raise RefusedError(f"--delete would remove {len(extra.rows)} entries from a folder that no restore has marked",
+                           subject=request.target,
+                           next_step="look with --dry-run; add --delete-unmarked when that is what you want")
+    return extra
+
+
+def _is_protected(request: RestoreRequest, path: bytes, is_folder: bool) -> bool:
+    selection = request.selection
+    return selection is not None and selection.excludes(request.path, path, is_folder=is_folder, size_bytes=0)
+
+
+def _dry_run(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, result: RestoreResult) -> None:
+    if not os.path.isdir(request.target):
+        result.answer.add(preview(catalog, mapping, None))
+        return
+    handle = os.open(request.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        confined = Confined(handle)
+        if request.deletes:
+            is_allowed = Marks(home.disk).is_marked(request.target) or not os.listdir(request.target)
+            result.deleted += len(_allowed_extra(home, request, catalog, mapping, confined, is_allowed).rows)
+        result.answer.add(preview(catalog, mapping, confined))
+    finally:
+        os.close(handle)
+
+
+def worst(result: RestoreResult) -> type[FarkeepError] | None:
+    """The most severe kind of error among what could not be restored, or None."""
+    return DamagedError if result.answer.damaged else None

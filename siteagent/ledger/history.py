@@ -1,0 +1,328 @@
+"""What the log adds up to: a projection that is folded fact by fact and can be thrown away at any time.
+
+The state is one record that `history_cache` keeps between runs. Snapshots and jobs are kept encoded and opened when
+asked for, so that a log of ten thousand facts costs little to open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from shared.chain import NO_DIGEST, Position
+from shared.codec import decode, encode
+from shared.facts import (
+    ClockJumped,
+    JobEnded,
+    JobEndedSealed,
+    JobStarted,
+    JobStartedSealed,
+    KeyAdded,
+    LogOpened,
+    LogOpenedSealed,
+    LogReadopted,
+    PackRef,
+    PacksStored,
+    Part,
+    RunAbandoned,
+    SnapshotTaken,
+    VerificationDone,
+)
+from shared.keyrecord import KeyRecord
+from shared.summary import SnapshotSummary
+from siteagent.ledger.epochs import LogEpoch, LogEpochs
+from siteagent.ledger.fact_keys import OpenedSubject
+from siteagent.ledger.log_clock import Stamp
+from siteagent.ledger.reading import Mark, RecordedFact
+
+_LIMIT_BYTES = 2**31
+
+
+class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot. `time_ns` is log time; `summary` is None when `mark` says why it cannot be shown."""
+
+    position: Position
+    time_ns: int
+    subject: bytes
+    taken: SnapshotTaken
+    summary: SnapshotSummary | None
+    mark: Mark | None
+
+    @property
+    def id(self) -> bytes:
+        """16 bytes."""
+        return self.taken.snapshot
+
+
+class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A job; `outcome` is empty while it has not ended, the sealed parts None when erased or unreadable."""
+
+    job: bytes
+    kind: str
+    run: bytes
+    started_ns: int
+    started: JobStartedSealed | None
+    ended_ns: int = 0
+    outcome: str = ""
+    ended: JobEndedSealed | None = None
+
+
+class _Row(msgspec.Struct, array_like=True, gc=False):
+    """An entry that is kept encoded. `name`: of a readable snapshot; `is_settled`: a good snapshot, an ended job."""
+
+    id: bytes
+    name: str
+    is_settled: bool
+    entry: msgspec.Raw
+
+
+class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """All that a projection holds; see `History` for the meaning."""
+
+    position: Position
+    site_name: str = ""
+    facts: int = 0
+    newer: int = 0
+    last_time_ns: int = 0
+    last_wall_ns: int = 0
+    log_epochs: list[LogEpoch] = []
+    keys: list[KeyRecord] = []
+    subjects: list[OpenedSubject] = []
+    erased: list[bytes] = []
+    jumps: list[ClockJumped] = []
+    runs_abandoned: list[tuple[bytes, int]] = []
+    damaged: list[tuple[bytes, Position]] = []
+    packs: msgspec.Raw = msgspec.Raw(b"\x90")
+    snapshots: list[_Row] = []
+    jobs: list[_Row] = []
+
+
+def empty_state(site: bytes) -> State:
+    """The state before the first fact."""
+    return State(position=Position(site, NO_DIGEST, 0, NO_DIGEST))
+
+
+class History:
+    """The sum of the log up to `position`.
+
+    `facts` counts them, `newer` those made by a newer Farkeep (nothing is decided over them, so nothing may be recorded
+    either).
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._packs: dict[bytes, PackRef] | None = None
+        self._runs_abandoned = dict(state.runs_abandoned)
+        self._damaged = dict(state.damaged)
+        self._snapshot_rows = {row.id: row for row in state.snapshots}
+        self._job_rows = {row.id: row for row in state.jobs}
+
+    @property
+    def position(self) -> Position:
+        """The last fact that is counted in."""
+        return self._state.position
+
+    @property
+    def site_name(self) -> str:
+        """The name the site was created with; empty when unreadable."""
+        return self._state.site_name
+
+    @property
+    def facts(self) -> int:
+        """How many facts are counted in."""
+        return self._state.facts
+
+    @property
+    def newer(self) -> int:
+        """How many of them this program does not know."""
+        return self._state.newer
+
+    @property
+    def last_stamp(self) -> Stamp | None:
+        """Time of the newest fact; None before the first."""
+        return Stamp(self._state.last_time_ns, self._state.last_wall_ns) if self._state.facts else None
+
+    @property
+    def log_epochs(self) -> LogEpochs:
+        """The tree of log epochs."""
+        return LogEpochs(self._state.log_epochs)
+
+    @property
+    def keys(self) -> tuple[KeyRecord, ...]:
+        """The newest record of each key."""
+        return tuple({(record.kind, record.id): record for record in self._state.keys}.values())
+
+    @property
+    def jumps(self) -> tuple[ClockJumped, ...]:
+        """Jumps of the clock, oldest first."""
+        return tuple(self._state.jumps)
+
+    @property
+    def runs_abandoned(self) -> dict[bytes, int]:
+        """Runs whose abandonment is a fact, and its sequence."""
+        return self._runs_abandoned
+
+    @property
+    def damaged(self) -> dict[bytes, Position]:
+        """Segments that did not read when last checked."""
+        return self._damaged
+
+    @property
+    def packs(self) -> dict[bytes, PackRef]:
+        """Packs that count as present, by id."""
+        return self._opened_packs()
+
+    @property
+    def snapshots(self) -> list[SnapshotEntry]:
+        """All snapshots, oldest first."""
+        return [_snapshot(row) for row in self._state.snapshots]
+
+    @property
+    def snapshot_ids(self) -> list[bytes]:
+        """The ids of all snapshots, oldest first."""
+        return [row.id for row in self._state.snapshots]
+
+    @property
+    def snapshot_names(self) -> list[str]:
+        """The names of all snapshots (empty where unreadable), oldest first."""
+        return [row.name for row in self._state.snapshots]
+
+    def snapshot(self, snapshot_id: bytes) -> SnapshotEntry | None:
+        """The snapshot of this id."""
+        row = self._snapshot_rows.get(snapshot_id)
+        return _snapshot(row) if row else None
+
+    def snapshots_named(self, name: str) -> list[SnapshotEntry]:
+        """The snapshots of one name, oldest first."""
+        return [_snapshot(row) for row in self._state.snapshots if row.name == name]
+
+    def newest_snapshot(self, name: str = "", *, is_good: bool = False) -> SnapshotEntry | None:
+        """The newest snapshot (of one name; only a good one: every entry was readable)."""
+        for row in reversed(self._state.snapshots):
+            if (not name or row.name == name) and (row.is_settled or not is_good):
+                return _snapshot(row)
+        return None
+
+    @property
+    def jobs(self) -> list[JobEntry]:
+        """All jobs in the order they started."""
+        return [_job(row) for row in self._state.jobs]
+
+    @property
+    def open_jobs(self) -> list[JobEntry]:
+        """Jobs whose end is not recorded: still running, or cut off."""
+        return [_job(row) for row in self._state.jobs if not row.is_settled]
+
+    def fold(self, fact: RecordedFact) -> None:
+        """Count one more fact in; it must be the next of the log."""
+        state = self._state
+        state.position = fact.position
+        state.facts += 1
+        state.last_time_ns = max(state.last_time_ns, fact.time_ns)
+        state.last_wall_ns = fact.wall_ns
+        if isinstance(fact.clear, Mark):
+            state.newer += fact.clear is Mark.NEWER
+            return
+        handler = _HANDLERS.get(type(fact.clear))
+        if handler is not None:
+            handler(self, fact, fact.clear)
+
+    def to_state(self, subjects: list[OpenedSubject], erased: list[bytes]) -> State:
+        """The state to be kept, with what is known of subjects."""
+        if self._packs is not None:
+            self._state.packs = msgspec.Raw(encode(list(self._packs.values())))
+        return msgspec.structs.replace(
+            self._state,
+            subjects=subjects,
+            erased=erased,
+            runs_abandoned=list(self._runs_abandoned.items()),
+            damaged=list(self._damaged.items()),
+        )
+
+    def _opened_packs(self) -> dict[bytes, PackRef]:
+        if self._packs is None:
+            packs = decode(self._state.packs, list[PackRef], limit_bytes=_LIMIT_BYTES, subject="history")
+            self._packs = {pack.id: pack for pack in packs}
+        return self._packs
+
+    def _log_opened(self, fact: RecordedFact, clear: LogOpened) -> None:
+        if isinstance(fact.sealed, LogOpenedSealed) and fact.sealed.site_name:
+            self._state.site_name = fact.sealed.site_name
+        self._state.log_epochs.append(
+            LogEpoch(opened=fact.position, parent=clear.parent, reason=clear.reason, opener=clear.opener,
+                     time_ns=fact.time_ns)
+        )  # fmt: skip
+
+    def _key_added(self, _: RecordedFact, clear: KeyAdded) -> None:
+        self._state.keys.append(clear.record)
+
+    def _clock_jumped(self, _: RecordedFact, clear: ClockJumped) -> None:
+        self._state.jumps.append(clear)
+
+    def _packs_stored(self, _: RecordedFact, clear: PacksStored | LogReadopted) -> None:
+        if clear.packs:
+            self._opened_packs().update((pack.id, pack) for pack in clear.packs)
+
+    def _run_abandoned(self, fact: RecordedFact, clear: RunAbandoned) -> None:
+        self._runs_abandoned[clear.run] = fact.position.sequence
+        for pack in clear.packs:
+            self._opened_packs().pop(pack, None)
+
+    def _snapshot_taken(self, fact: RecordedFact, clear: SnapshotTaken) -> None:
+        summary = fact.sealed if isinstance(fact.sealed, SnapshotSummary) else None
+        mark = fact.sealed if isinstance(fact.sealed, Mark) else None
+        entry = SnapshotEntry(position=fact.position, time_ns=fact.time_ns, subject=fact.subject, taken=clear,
+                              summary=summary, mark=mark)  # fmt: skip
+        row = _Row(clear.snapshot, summary.name if summary else "", bool(summary and summary.is_good), _raw(entry))
+        self._state.snapshots.append(row)
+        self._snapshot_rows[row.id] = row
+        if clear.packs:
+            self._opened_packs().update((pack.id, pack) for pack in clear.packs)
+
+    def _job_started(self, fact: RecordedFact, clear: JobStarted) -> None:
+        started = fact.sealed if isinstance(fact.sealed, JobStartedSealed) else None
+        entry = JobEntry(job=clear.job, kind=clear.kind, run=clear.run, started_ns=fact.time_ns, started=started)
+        row = _Row(clear.job, "", False, _raw(entry))
+        self._state.jobs.append(row)
+        self._job_rows[row.id] = row
+
+    def _job_ended(self, fact: RecordedFact, clear: JobEnded) -> None:
+        row = self._job_rows.get(clear.job)
+        if row is not None:
+            ended = fact.sealed if isinstance(fact.sealed, JobEndedSealed) else None
+            entry = msgspec.structs.replace(_job(row), ended_ns=fact.time_ns, outcome=clear.outcome, ended=ended)
+            row.entry = _raw(entry)
+            row.is_settled = True
+
+    def _verification_done(self, fact: RecordedFact, clear: VerificationDone) -> None:
+        for name in clear.mended:
+            self._damaged.pop(name, None)
+        for name in clear.damaged:
+            self._damaged[name] = fact.position
+
+
+_HANDLERS: dict[type[Part], Callable[..., None]] = {
+    LogOpened: History._log_opened,
+    KeyAdded: History._key_added,
+    ClockJumped: History._clock_jumped,
+    PacksStored: History._packs_stored,
+    LogReadopted: History._packs_stored,
+    RunAbandoned: History._run_abandoned,
+    SnapshotTaken: History._snapshot_taken,
+    JobStarted: History._job_started,
+    JobEnded: History._job_ended,
+    VerificationDone: History._verification_done,
+}
+
+
+def _raw(entry: SnapshotEntry | JobEntry) -> msgspec.Raw:
+    return msgspec.Raw(encode(entry))
+
+
+def _snapshot(row: _Row) -> SnapshotEntry:
+    return decode(row.entry, SnapshotEntry, limit_bytes=_LIMIT_BYTES, subject="history")
+
+
+def _job(row: _Row) -> JobEntry:
+    return decode(row.entry, JobEntry, limit_bytes=_LIMIT_BYTES, subject="history")

@@ -1,0 +1,91 @@
+"""What a restore and its workers say to each other: windows of the catalog to write, parts of large files, answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RowRef(msgspec.Struct, frozen=True, array_like=True):
+    """One entry: its page, the page's segment, and its row in the page."""
+
+    page_id: bytes
+    segment: bytes
+    row: int
+
+
+class WindowRequest(msgspec.Struct, frozen=True, tag="window"):
+    """Write all plain entries of these pages: (page id, segment) each."""
+
+    pages: list[tuple[bytes, bytes]]
+
+
+class PartRequest(msgspec.Struct, frozen=True, tag="part"):
+    """Write bytes `start` to `stop` of a large file into its temporary file."""
+
+    entry: RowRef
+    start: int
+    stop: int
+
+
+Request = WindowRequest | PartRequest
+
+
+class FolderNote(msgspec.Struct, frozen=True, array_like=True):
+    """A folder whose metadata is applied when everything below it is done; `path` below the target."""
+
+    path: tuple[bytes, ...]
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    xattrs: bytes
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """What came of a request; `links` and `large` are entries left to the leading process."""
+
+    files: int = 0
+    written: int = 0
+    unchanged: int = 0
+    bytes_written: int = 0
+    not_applied: int = 0
+    reasons: list[str] = []
+    errors: list[tuple[bytes, str]] = []
+    damaged: int = 0
+    hostile: int = 0
+    folders: list[FolderNote] = []
+    links: list[RowRef] = []
+    large: list[RowRef] = []
+
+    def add(self, other: Answer) -> None:
+        """Add another answer's figures; what it leaves over is not taken along."""
+        self.files += other.files
+        self.written += other.written
+        self.unchanged += other.unchanged
+        self.bytes_written += other.bytes_written
+        self.not_applied += other.not_applied
+        self.reasons = sorted({*self.reasons, *other.reasons})
+        self.errors = self.errors + other.errors
+        self.damaged += other.damaged
+        self.hostile += other.hostile
+
+
+class EpochSecrets(msgspec.Struct, frozen=True):
+    """The keys of one key epoch, as sent to a worker."""
+
+    number: int
+    seal_key: bytes
+    manifest_key: bytes
+    fact_key: bytes
+    mark_key: bytes
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """The first message to a worker process."""
+
+    home: str
+    epochs: list[EpochSecrets]
+    prefix: bytes
+    only_name: bytes
+    chunk_key: bytes
+    spots_bytes: int

@@ -1,0 +1,190 @@
+"""Leading one restore: windows and parts for the crew, then hard links, then the folders' metadata from below."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shared.errors import FarkeepError
+from shared.tree import FILE, FOLDER
+from siteagent.disk.confined import Confined
+from siteagent.restore.crew import Crew
+from siteagent.restore.messages import Answer, FolderNote, PartRequest, RowRef, WindowRequest
+from siteagent.restore.metadata import Wanted
+from siteagent.restore.worker import PART_BYTES, Worker, note_error
+from siteagent.store.catalog import Catalog
+from siteagent.store.entry import Entry
+from siteagent.store.page import Child
+
+_PAGES_PER_WINDOW = 12
+_PARTS_MAX = 256
+
+
+@dataclass
+class Total:
+    """Everything that came of a restore so far; read by the progress display while it runs."""
+
+    answer: Answer = field(default_factory=Answer)
+    folders: list[FolderNote] = field(default_factory=list)
+    links: list[RowRef] = field(default_factory=list)
+    large: list[RowRef] = field(default_factory=list)
+
+    def take(self, answer: Answer) -> None:
+        """Add one answer."""
+        self.folders += answer.folders
+        self.links += answer.links
+        self.large += answer.large
+        self.answer.add(answer)
+
+
+class Restorer:
+    """One restore of one catalog (or a part of it) into one open folder."""
+
+    def __init__(self, worker: Worker, crew: Crew, confined: Confined) -> None:
+        self._worker, self._crew, self._confined = worker, crew, confined
+        self.total = Total()
+
+    def run(self, catalog: Catalog, prefix: bytes, root: Entry | None) -> Answer:
+        """Restore everything below `prefix` that the worker's mapping wants; `root` is what the target becomes."""
+        self._crew.perform(windows(catalog, prefix), self.total.take)
+        self._large_files()
+        self._hard_links()
+        self._confined.close()
+        if root is not None and root.type == FOLDER:
+            xattrs = self._worker.catalog.xattrs(root)
+            self.total.folders.append(FolderNote((), root.mode, root.uid, root.gid, root.mtime_ns, xattrs))
+        self._folder_metadata()
+        return self.total.answer
+
+    def _large_files(self) -> None:
+        begun: list[tuple[RowRef, Entry, int]] = []
+        requests: list[PartRequest] = []
+        for ref in self.total.large:
+            self.total.answer.files += 1
+            with self._noting(ref) as entry:
+                handle = self._begin(entry)
+                if handle is not None:
+                    begun.append((ref, entry, handle))
+                    requests += list(_parts(ref, entry.size))
+        errors_before = len(self.total.answer.errors)
+        self._crew.perform(requests, self.total.take)
+        failed = {path for path, _ in self.total.answer.errors[errors_before:]}
+        for ref, entry, handle in begun:
+            if entry.path in failed:
+                os.close(handle)
+                continue
+            with self._noting(ref):
+                folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
+                xattrs = self._worker.catalog.xattrs(entry)
+                self._worker.writer.finish(folder, entry, handle, xattrs)
+                self.total.answer.written += 1
+
+    def _begin(self, entry: Entry) -> int | None:
+        """Make the temporary file of a large file, or None when what is there is right."""
+        folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
+        xattrs = self._worker.catalog.xattrs(entry)
+        if self._worker.writer.is_there(folder, entry, self._worker.catalog.placed(entry), xattrs):
+            self.total.answer.unchanged += 1
+            return None
+        return self._worker.writer.begin(folder, entry)
+
+    def _hard_links(self) -> None:
+        first: dict[int, Entry] = {}
+        claimed: set[tuple[int, int]] = set()
+        for ref in self.total.links:
+            with self._noting(ref) as entry:
+                known = first.get(entry.link_group)
+                if known is None:
+                    self._first_name(entry, claimed)
+                    first[entry.link_group] = entry
+                    continue
+                source = self._worker.mapping.folder(known.folder)
+                folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
+                made = self._worker.writer.link((self._confined.folder(source), known.name), folder, entry.name)
+                self.total.answer.files += entry.type == FILE
+                self.total.answer.written += made
+                self.total.answer.unchanged += not made
+
+    def _first_name(self, entry: Entry, claimed: set[tuple[int, int]]) -> None:
+        """Write the first name of a file with several; what is there must not be a name of another such file."""
+        folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
+        with contextlib.suppress(FileNotFoundError):
+            about = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+            if (about.st_dev, about.st_ino) in claimed:
+                os.unlink(entry.name, dir_fd=folder)
+        self.total.take(self._worker.write_one(entry))
+        about = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+        claimed.add((about.st_dev, about.st_ino))
+
+    @contextlib.contextmanager
+    def _noting(self, ref: RowRef) -> Iterator[Entry]:
+        """The entry of a place; trouble with it is noted as an error of its path."""
+        entry: Entry | None = None
+        try:
+            entry = self._worker.entry(ref)
+            yield entry
+        except (OSError, FarkeepError) as error:
+            note_error(self.total.answer, entry.path if entry else b"(a page of the catalog)", error)
+
+    def _folder_metadata(self) -> None:
+        applier = self._worker.writer.applier
+        applier.not_applied, applier.reasons = 0, None
+        for note in sorted(self.total.folders, key=lambda note: note.path, reverse=True):
+            try:
+                handle = self._confined.existing(note.path)
+                if handle is None:
+                    raise FileNotFoundError(2, "the folder is gone")
+                try:
+                    wanted = Wanted(note.mode, note.uid, note.gid, note.mtime_ns, note.xattrs)
+                    applier.full(handle, os.fstat(handle), wanted)
+                finally:
+                    os.close(handle)
+            except OSError as error:
+                self.total.answer.errors.append((b"/" + b"/".join(note.path), error.strerror or str(error)))
+        extra = Answer(not_applied=applier.not_applied, reasons=sorted(applier.reasons or ()))
+        self.total.answer.add(extra)
+
+
+def windows(catalog: Catalog, prefix: bytes) -> Iterator[WindowRequest]:
+    """The entry pages that may hold something below `prefix`, in groups."""
+    group: list[tuple[bytes, bytes]] = []
+    for row in leaf_rows(catalog, prefix):
+        group.append((row.page_id, row.segment))
+        if len(group) == _PAGES_PER_WINDOW:
+            yield WindowRequest(group)
+            group = []
+    if group:
+        yield WindowRequest(group)
+
+
+def leaf_rows(catalog: Catalog, prefix: bytes) -> Iterator[Child]:
+    """Rows of the entry pages that may hold something below `prefix`."""
+    first, beyond = prefix + b"\0\0" if prefix else b"", prefix + b"\1"
+    before = b""
+    for row, level in catalog.index_rows():
+        if level:
+            continue
+        if (not row.last_key or row.last_key >= first) and (not prefix or not before or before < beyond):
+            yield row
+        before = row.last_key
+
+
+def size_below(catalog: Catalog, prefix: bytes) -> tuple[int, int]:
+    """(entries, bytes of files) on those pages, roughly: what decides how many processes are worth starting."""
+    rows = list(leaf_rows(catalog, prefix))
+    return sum(row.entries for row in rows), sum(row.size_bytes for row in rows)
+
+
+def _parts(ref: RowRef, size: int) -> Iterator[PartRequest]:
+    step = max(PART_BYTES, -(-size // _PARTS_MAX))
+    for start in range(0, size, step):
+        yield PartRequest(ref, start, min(size, start + step))
+
+
+def sync_target(handle: int) -> None:
+    """Make everything that was restored durable."""
+    os.fsync(handle)
+    os.sync()
+
