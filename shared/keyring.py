@@ -34,6 +34,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.clock import Clock
+from shared.epochkeys import EpochKeys
 from shared.errors import BugError, DamagedError, RefusedError
 from shared.keyrecord import (
     DOMAIN,
@@ -64,17 +65,6 @@ from shared.wrapping import (
 TO_KEY_EPOCH = "key-epoch"
 
 _SYSTEM_RANDOMNESS = SystemRandomness()
-
-
-@dataclass(frozen=True, slots=True)
-class EpochKeys:
-    """The keys of one key epoch, 32 bytes each."""
-
-    number: int
-    seal_key: bytes = field(repr=False)
-    manifest_key: bytes = field(repr=False)
-    fact_key: bytes = field(repr=False)
-    mark_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

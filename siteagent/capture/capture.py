@@ -174,17 +174,33 @@ class Capture:
 
     def _take(self, batch: Batch, group: list[SmallFile], ready: dict[int, Entry]) -> None:
         store, scratch, key = self._store, self._scratch, self._store.chunk_key
+        folder, names, describe = batch.folder, batch.names, self._view.describe
+        recent_ns = self._started_ns - self._options.margin_ns
         for place, start, size, xattrs, error in group:
-            if error is not None and not isinstance(error, FileNotFoundError):
-                ready[place] = self._unreadable(batch, place, error)
+            if error is not None:
+                if not isinstance(error, FileNotFoundError):
+                    ready[place] = self._unreadable(batch, place, error)
+            elif xattrs and size >= 0:
+                ready[place] = self._entry(batch, place, *self._stored(scratch[start : start + size]), xattrs)
             elif size > 0:
                 data = scratch[start : start + size]
                 chunk_id = keyed_id(key, data)
                 segment = store.find(chunk_id) or store.put_new(chunk_id, data)
-                ready[place] = self._entry(batch, place, chunk_id, _NONE, b"", (segment,), xattrs)
+                about = describe(batch, place)
+                flags = RACY if about.mtime_ns > recent_ns or about.ctime_ns > recent_ns else 0
+                ready[place] = Entry._make((folder, names[place], *about, flags, chunk_id, _NONE, b"", b"", b"",
+                                            (segment,), ()))  # fmt: skip
                 self.content.bytes_read += size
             elif size == 0:
-                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), xattrs)
+                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), b"")
+
+    def _stored(self, data: memoryview) -> tuple[bytes, tuple[int, ...], bytes, tuple[SegmentName, ...]]:
+        """Store a small file's content; returns ids, lengths, tree and segments."""
+        self.content.bytes_read += len(data)
+        if not data:
+            return b"", _NONE, b"", ()
+        chunk_id, segment = self._store.put(data)
+        return chunk_id, _NONE, b"", (segment,)
 
     def _note(self, entry: Entry, before: Entry | None, trusted: object) -> None:
         """Count an entry that was captured as new, changed, or (only read again) unchanged."""

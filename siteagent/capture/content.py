@@ -48,6 +48,10 @@ class ContentReader:
 
     def read(self, view: View, batch: Batch, place: int, reader: Reader, may_have_holes: bool) -> Content:
         """Read a file until a reading begins and ends with the same identity; raises OSError."""
+        if reader.is_stream:
+            stream = self._read_to_end(reader)
+            view.refresh(batch, place, reader)
+            return stream
         for attempt in range(ATTEMPTS):
             before = batch.identities[place]
             content = self._read_once(reader, before, may_have_holes)
@@ -57,7 +61,7 @@ class ContentReader:
             may_have_holes = True
             if content is not None and attempt == ATTEMPTS - 1:
                 return content._replace(is_changed=True)
-        return self._read_stream(reader)._replace(is_changed=True)
+        return self._read_to_end(reader)._replace(is_changed=True)
 
     def _read_once(self, reader: Reader, identity: Identity, may_have_holes: bool) -> Content | None:
         """One reading; None when the file's length was not what its identity says."""
@@ -86,7 +90,7 @@ class ContentReader:
         self._cut(reader, start, length, gather)
         return gather.content()
 
-    def _read_stream(self, reader: Reader) -> Content:
+    def _read_to_end(self, reader: Reader) -> Content:
         """Read whatever is there until the end, however long it is now."""
         return self._read_pieces(reader, 0, 1 << 62)
 

@@ -61,6 +61,8 @@ class Previous:
     def _trusted(self, leaf: Leaf) -> list[Identity | None]:
         """Identities of a page; None for entries whose content must not be relied on."""
         identities = leaf.page.identities()
+        if leaf.row.segment in self.unusable:
+            return [None] * len(identities)
         if self.unusable and not self.unusable.isdisjoint(side_segments(leaf.page.side)):
             rows = leaf.page.rows()
             tainted = [bool(row.tree) or not self.unusable.isdisjoint(row.segments) for row in rows]

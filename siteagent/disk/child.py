@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -49,14 +49,22 @@ def _read(handle: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def serve(shape: Any, answer: Callable[[Any], msgspec.Struct]) -> None:
-    """In a child: answer requests until they end. Interrupts are left to the parent, which ends the requests."""
+def serve(shape: Any, answer: Callable[[Any], Iterable[msgspec.Struct]]) -> None:
+    """In a child: answer each request with one or more messages, until they end; interrupts are left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while (request := receive(REQUESTS, shape)) is not None:
         try:
-            send(REPLIES, answer(request))
+            for reply in answer(request):
+                send(REPLIES, reply)
         except BrokenPipeError:
             return
+
+
+def _command(module: str) -> list[str]:
+    """Isolated and without the site module, which costs a tenth of a second; the path is the one of this process."""
+    paths = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), *sys.path]
+    start = f"import sys; sys.path[:] = {paths!r}; from {module} import main; sys.exit(main())"
+    return [sys.executable, "-I", "-S", "-c", start]
 
 
 class Child:
@@ -71,8 +79,7 @@ class Child:
         actions = [(os.POSIX_SPAWN_DUP2, source, _HIGH + number) for number, source in enumerate(sources)]
         actions += [(os.POSIX_SPAWN_DUP2, _HIGH + number, REQUESTS + number) for number in range(len(sources))]
         try:
-            self.process = os.posix_spawn(sys.executable, [sys.executable, "-P", "-s", "-m", module], os.environ,
-                                          file_actions=actions)  # fmt: skip
+            self.process = os.posix_spawn(sys.executable, _command(module), os.environ, file_actions=actions)
         except OSError:
             os.close(self._requests)
             os.close(self._replies)

@@ -24,7 +24,8 @@ import msgspec
 
 from shared.chain import POSITION_BYTES, Position, decode_position
 from shared.errors import FarkeepError
-from shared.keyring import EpochKeys, Keyring
+from shared.epochkeys import EpochKeys
+from shared.keyring import Keyring
 from shared.sealing import keyed_id
 
 MAGIC = b"FKhw"

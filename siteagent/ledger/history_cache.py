@@ -23,7 +23,8 @@ import struct
 
 from shared.codec import decode, encode
 from shared.errors import FarkeepError
-from shared.keyring import EpochKeys, Keyring
+from shared.epochkeys import EpochKeys
+from shared.keyring import Keyring
 from shared.randomness import Randomness
 from shared.sealing import NONCE_SIZE_BYTES, derive, open_sealed, seal
 from siteagent.disk.disk import Disk

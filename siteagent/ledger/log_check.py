@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from shared.chain import SignedHead
+from shared.chain import Position, SignedHead
 from shared.chaincheck import ChainCheck, StoredFact
 from shared.errors import DamagedError, FarkeepError
 from shared.facts import SubjectErased
@@ -30,8 +30,9 @@ _VERIFY = "fetch the log again from a partner or an older copy, then run `farkee
 class LogReport:
     """What was found. `problem` says in words what does not hold, `first_bad` is the sequence of the first bad fact.
 
-    `signed` is the newest head whose signature was checked, `erased` counts destroyed and `unreadable` sealed bodies
-    whose key this keyring lacks, `newer` facts made by a newer Farkeep (their chain is checked, not their meaning).
+    `heads` are the last sound positions by log epoch, in order. `signed` is the newest head whose signature was
+    checked, `erased` counts destroyed and `unreadable` sealed bodies whose key this keyring lacks, `newer` facts made
+    by a newer Farkeep (their chain is checked, not their meaning).
     """
 
     facts: int = 0
@@ -39,6 +40,7 @@ class LogReport:
     erased: int = 0
     unreadable: int = 0
     newer: int = 0
+    heads: dict[bytes, Position] = field(default_factory=dict)
     signed: SignedHead | None = None
     first_bad: int | None = None
     problem: str = ""
@@ -100,6 +102,7 @@ class _LogCheck:
             head.log_epoch, head.sequence, head.hash, envelope.aggregate_id, envelope.aggregate_version
         ):  # fmt: skip
             raise _damaged("a row of the log contradicts the envelope it holds")
+        self.report.heads[head.log_epoch] = head
         self.report.log_epochs += envelope.is_opening
         recorded = self._ledger.read(ChainedFact(place, envelope, head, stored))
         self.report.newer += recorded.clear is Mark.NEWER

@@ -18,6 +18,9 @@ _PROCESSES_MAX = 8
 class Crew(Protocol):
     """Does requests and hands the answers on, in any order."""
 
+    size: int
+    """How many requests are worked on at a time."""
+
     def perform(self, requests: Iterable[Request], take: Callable[[Answer], None]) -> None:
         """Do all requests; `take` is called in this thread."""
 
@@ -28,13 +31,16 @@ class Crew(Protocol):
 class Alone:
     """This process."""
 
+    size = 1
+
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def perform(self, requests: Iterable[Request], take: Callable[[Answer], None]) -> None:
         """Do all requests."""
         for request in requests:
-            take(self._worker.perform(request))
+            for answer in self._worker.perform(request):
+                take(answer)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -53,6 +59,7 @@ class Processes:
                 child = Child("siteagent.restore.process", [memory, target])
                 child.send(setup)
                 self._children.append(child)
+            self.size = len(self._children)
         finally:
             os.close(memory)
 
@@ -69,10 +76,11 @@ class Processes:
             waiting.put(None)
             thread.start()
         try:
-            for _ in range(count):
+            while count:
                 answer = answers.get()
                 if isinstance(answer, BaseException):
                     raise answer
+                count -= answer.is_last
                 take(answer)
         finally:
             while not waiting.empty():
@@ -93,7 +101,11 @@ def _feed(child: Child, waiting: queue.SimpleQueue[Request | None],
     while (request := waiting.get()) is not None:
         try:
             child.send(request)
-            answers.put(child.receive(Answer))
+            is_last = False
+            while not is_last:
+                answer = child.receive(Answer)
+                is_last = answer.is_last
+                answers.put(answer)
         except BaseException as error:
             answers.put(error)
             return

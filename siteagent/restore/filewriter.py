@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from shared.sealing import digest, keyed_id
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, HOLE, LINK
-from siteagent.disk.confined import discard, new_file, remove_entry, safe_component, write_all
+from siteagent.disk.confined import NEW_FILE, discard, new_file, remove_entry, safe_component, write_all
 from siteagent.restore.metadata import Applier, Wanted
 from siteagent.store.chunklist import Piece
 from siteagent.store.entry import Entry
@@ -42,10 +42,13 @@ class FileWriter:
         self._reader, self.applier, self._chunk_key = reader, applier, chunk_key
 
     def fresh(self, folder: int, entry: Entry, data: bytes | memoryview, xattrs: bytes) -> None:
-        """A small file in a folder that this restore made; raises FileExistsError when it is there after all."""
-        handle = new_file(folder, safe_component(entry.name), entry.mode & 0o777)
+        """A small file in a folder that this restore made; its name was checked before.
+
+        Raises FileExistsError when it is there after all.
+        """
+        handle = os.open(entry.name, NEW_FILE, entry.mode & 0o777, dir_fd=folder)
         try:
-            if data:
+            if data and os.write(handle, data) != len(data):
                 write_all(handle, data, 0)
             self.applier.fresh_file(handle, entry, xattrs)
         finally:

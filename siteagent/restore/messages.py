@@ -14,9 +14,15 @@ class RowRef(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WindowRequest(msgspec.Struct, frozen=True, tag="window"):
-    """Write all plain entries of these pages: (page id, segment) each."""
+    """Write this worker's share of the plain entries of these pages: (page id, segment) each.
+
+    Of `shares` workers the one numbered `share` takes the small files of every segment whose number leaves that rest,
+    so that a segment is opened once however far apart its files are; of the rest it takes every `shares`-th page.
+    """
 
     pages: list[tuple[bytes, bytes]]
+    share: int
+    shares: int
 
 
 class PartRequest(msgspec.Struct, frozen=True, tag="part"):
@@ -56,6 +62,7 @@ class Answer(msgspec.Struct, array_like=True):
     folders: list[FolderNote] = []
     links: list[RowRef] = []
     large: list[RowRef] = []
+    is_last: bool = True
 
     def add(self, other: Answer) -> None:
         """Add another answer's figures; what it leaves over is not taken along."""
@@ -88,4 +95,5 @@ class Setup(msgspec.Struct, frozen=True):
     prefix: bytes
     only_name: bytes
     chunk_key: bytes
+    is_fresh: bool
     spots_bytes: int

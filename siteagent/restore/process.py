@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import sys
 
+from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError
-from shared.keyring import EpochKeys
 from siteagent.disk.child import FIRST_EXTRA, REQUESTS, receive, serve
 from siteagent.disk.confined import Confined
 from siteagent.disk.local import LocalDisk
@@ -45,11 +44,8 @@ def main() -> int:
                      for epoch in setup.epochs])  # fmt: skip
     with mmap.mmap(MEMORY, setup.spots_bytes, prot=mmap.PROT_READ) as table:
         spots = Spots(bytes(table))
-    worker = Worker(SegmentReader(FolderPacks(LocalDisk(setup.home)), spots, keys), Confined(TARGET),
-                    Mapping(setup.prefix, setup.only_name), setup.chunk_key)
+    reader = SegmentReader(FolderPacks(LocalDisk(setup.home)), spots, keys)
+    confined = Confined(TARGET, is_fresh=setup.is_fresh)
+    worker = Worker(reader, confined, Mapping(setup.prefix, setup.only_name), setup.chunk_key)
     serve(Request, worker.perform)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

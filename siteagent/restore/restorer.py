@@ -18,7 +18,7 @@ from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
 from siteagent.store.page import Child
 
-_PAGES_PER_WINDOW = 12
+_PAGES_PER_WINDOW = 768
 _PARTS_MAX = 256
 
 
@@ -48,14 +48,14 @@ class Restorer:
 
     def run(self, catalog: Catalog, prefix: bytes, root: Entry | None) -> Answer:
         """Restore everything below `prefix` that the worker's mapping wants; `root` is what the target becomes."""
-        self._crew.perform(windows(catalog, prefix), self.total.take)
+        self._crew.perform(windows(catalog, prefix, self._crew.size), self.total.take)
         self._large_files()
         self._hard_links()
-        self._confined.close()
         if root is not None and root.type == FOLDER:
             xattrs = self._worker.catalog.xattrs(root)
             self.total.folders.append(FolderNote((), root.mode, root.uid, root.gid, root.mtime_ns, xattrs))
         self._folder_metadata()
+        self._confined.close()
         return self.total.answer
 
     def _large_files(self) -> None:
@@ -133,30 +133,23 @@ class Restorer:
         applier.not_applied, applier.reasons = 0, None
         for note in sorted(self.total.folders, key=lambda note: note.path, reverse=True):
             try:
-                handle = self._confined.existing(note.path)
-                if handle is None:
-                    raise FileNotFoundError(2, "the folder is gone")
-                try:
-                    wanted = Wanted(note.mode, note.uid, note.gid, note.mtime_ns, note.xattrs)
-                    applier.full(handle, os.fstat(handle), wanted)
-                finally:
-                    os.close(handle)
-            except OSError as error:
-                self.total.answer.errors.append((b"/" + b"/".join(note.path), error.strerror or str(error)))
+                handle = self._confined.folder(note.path)
+                wanted = Wanted(note.mode, note.uid, note.gid, note.mtime_ns, note.xattrs)
+                applier.full(handle, os.fstat(handle), wanted)
+            except (OSError, FarkeepError) as error:
+                note_error(self.total.answer, b"/" + b"/".join(note.path), error)
         extra = Answer(not_applied=applier.not_applied, reasons=sorted(applier.reasons or ()))
         self.total.answer.add(extra)
 
 
-def windows(catalog: Catalog, prefix: bytes) -> Iterator[WindowRequest]:
-    """The entry pages that may hold something below `prefix`, in groups."""
-    group: list[tuple[bytes, bytes]] = []
-    for row in leaf_rows(catalog, prefix):
-        group.append((row.page_id, row.segment))
-        if len(group) == _PAGES_PER_WINDOW:
-            yield WindowRequest(group)
-            group = []
-    if group:
-        yield WindowRequest(group)
+def windows(catalog: Catalog, prefix: bytes, workers: int) -> list[WindowRequest]:
+    """The entry pages that may hold something below `prefix`, in large groups, each shared by all workers.
+
+    Large, since a segment is opened once per group that refers to it, and copies of files are stored far from them.
+    """
+    pages = [(row.page_id, row.segment) for row in leaf_rows(catalog, prefix)]
+    return [WindowRequest(pages[at : at + _PAGES_PER_WINDOW], share, workers)
+            for at in range(0, len(pages), _PAGES_PER_WINDOW) for share in range(workers)]
 
 
 def leaf_rows(catalog: Catalog, prefix: bytes) -> Iterator[Child]:
@@ -174,6 +167,9 @@ def leaf_rows(catalog: Catalog, prefix: bytes) -> Iterator[Child]:
 def size_below(catalog: Catalog, prefix: bytes) -> tuple[int, int]:
     """(entries, bytes of files) on those pages, roughly: what decides how many processes are worth starting."""
     rows = list(leaf_rows(catalog, prefix))
+    if catalog.root.level == 0:
+        entries = list(catalog.below(prefix))
+        return len(entries), sum(entry.size for entry in entries if entry.type == FILE)
     return sum(row.entries for row in rows), sum(row.size_bytes for row in rows)
 
 

@@ -7,21 +7,24 @@ the leading process, which alone sees all of the tree.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 
 from shared.errors import DamagedError, FarkeepError, HostileError
-from shared.tree import FILE, FOLDER, UNREADABLE, components_of, path_of
-from siteagent.disk.confined import Confined
+from shared.tree import FILE, FOLDER, HOLE, UNREADABLE, components_of, path_of
+from siteagent.disk.confined import Confined, are_safe, safe_component
 from siteagent.restore.filewriter import FileWriter
 from siteagent.restore.messages import Answer, FolderNote, PartRequest, Request, RowRef, WindowRequest
 from siteagent.restore.metadata import Applier
 from siteagent.sources.base import Selection
 from siteagent.store.catalog import EMPTY, Catalog
 from siteagent.store.entry import Entry
+from siteagent.store.names import SegmentName
 from siteagent.store.page import EntryPage
-from siteagent.store.reader import OpenSegment, SegmentReader
+from siteagent.store.reader import OpenSegment, SegmentReader, missing
 
 LARGE_BYTES = 8 << 20
 PART_BYTES = 32 << 20
+_SEGMENTS_PER_ANSWER = 16
 
 
 class Mapping:
@@ -46,9 +49,17 @@ class Mapping:
             self._root, entry.path, is_folder=entry.type == FOLDER, size_bytes=entry.size
         )
 
+    def wants_all(self, folders: list[tuple[bytes, int, int]]) -> bool:
+        """True when everything in these folders is to be restored."""
+        if self.only_name or self._selection is not None or folders[0][0] == b"":
+            return False
+        return not self.prefix or all(
+            folder == self.prefix or folder.startswith(self._inside) for folder, _, _ in folders
+        )
+
     def folder(self, folder: bytes) -> tuple[bytes, ...]:
         """Path of a folder below the target."""
-        if self._folder[0] != folder:
+        if self._folder[0] is not folder and self._folder[0] != folder:
             self._folder = folder, tuple(components_of(folder)[self._depth :])
         return self._folder[1]
 
@@ -62,16 +73,24 @@ class Worker:
         self.writer = FileWriter(reader, Applier(os.geteuid(), os.getegid()), chunk_key)
         self._answer = Answer()
 
-    def perform(self, request: Request) -> Answer:
-        """Do one request and say what came of it."""
-        self._answer = answer = Answer()
-        applier = self.writer.applier
-        applier.not_applied, applier.reasons = 0, None
+    def perform(self, request: Request) -> Iterator[Answer]:
+        """Do one request; what came of it is told in one or several answers."""
+        self._reset()
         if isinstance(request, WindowRequest):
-            self._window(request)
+            yield from self._window(request)
         else:
             self._part(request)
+        yield self._closed(is_last=True)
+
+    def _reset(self) -> None:
+        self._answer = Answer()
+        self.writer.applier.not_applied, self.writer.applier.reasons = 0, None
+
+    def _closed(self, *, is_last: bool) -> Answer:
+        answer, applier = self._answer, self.writer.applier
         answer.not_applied, answer.reasons = applier.not_applied, sorted(applier.reasons or ())
+        answer.is_last = is_last
+        self._reset()
         return answer
 
     def entry(self, ref: RowRef) -> Entry:
@@ -81,19 +100,33 @@ class Worker:
     def _page(self, page_id: bytes, segment: bytes) -> list[Entry]:
         return EntryPage(self._reader.chunk(segment, page_id), self._reader.side(segment, page_id)).rows()
 
-    def _window(self, request: WindowRequest) -> None:
+    def _window(self, request: WindowRequest) -> Iterator[Answer]:
         small: dict[bytes, list[Entry]] = {}
-        for page_id, segment in request.pages:
+        for ordinal, (page_id, segment) in enumerate(request.pages):
             try:
-                rows = self._page(page_id, segment)
+                page = EntryPage(self._reader.chunk(segment, page_id), self._reader.side(segment, page_id))
+                rows = page.some_rows(_share_of(request, ordinal))
+                if not are_safe(page.names):
+                    rows = [row for row in rows if self._is_safe(row[1])]
             except FarkeepError as error:
-                self.fail(b"(a page of the catalog)", error)
+                if ordinal % request.shares == request.share:
+                    self.fail(b"(a page of the catalog)", error)
                 continue
-            for number, entry in enumerate(rows):
-                if self.mapping.wants(entry):
-                    self._sort(entry, RowRef(page_id, segment, number), small)
-        for segment, entries in small.items():
+            is_all = self.mapping.wants_all(page.folders)
+            for place, entry in rows:
+                if is_all or self.mapping.wants(entry):
+                    self._sort(entry, RowRef(page_id, segment, place), small)
+        for number, (segment, entries) in enumerate(small.items(), 1):
             self._segment(segment, entries)
+            if number % _SEGMENTS_PER_ANSWER == 0:
+                yield self._closed(is_last=False)
+
+    def _is_safe(self, entry: Entry) -> bool:
+        try:
+            return not entry.name or bool(safe_component(entry.name))
+        except HostileError as error:
+            self.fail(entry.path, error)
+            return False
 
     def _sort(self, entry: Entry, ref: RowRef, small: dict[bytes, list[Entry]]) -> None:
         """Folders at once, small files by segment, the rest where it belongs."""
@@ -131,23 +164,17 @@ class Worker:
 
     def _segment(self, segment: bytes, entries: list[Entry]) -> None:
         """Small files whose content begins in one segment."""
-        opened: OpenSegment | None = None
-        frames: dict[int, memoryview] = {}
+        chunks = _Chunks(self._reader, segment)
         for entry in entries:
             self._answer.files += 1
             try:
                 path = self.mapping.folder(entry.folder)
                 folder = self._confined.folder(path)
                 xattrs = self.catalog.xattrs(entry) if entry.xattrs else b""
-                if path not in self._confined.plain and not self._is_needed(folder, entry, xattrs):
-                    continue
-                data: bytes | memoryview = b""
-                if len(entry.ids) == 32 and segment:
-                    opened = opened or self._reader.segment(segment)
-                    data = _chunk(opened, frames, entry.ids)
-                if path in self._confined.plain and (data or not entry.size):
-                    self._write_fresh(folder, entry, data, xattrs)
-                else:
+                is_simple = not entry.ids or (len(entry.ids) == 32 and entry.ids != HOLE)
+                if is_simple and self._confined.is_plain(path):
+                    self._write_fresh(folder, entry, chunks.get(entry.ids) if entry.ids else b"", xattrs)
+                elif self._is_needed(folder, entry, xattrs):
                     self.rewrite(folder, entry, xattrs)
             except (OSError, FarkeepError) as error:
                 self.fail(entry.path, error)
@@ -196,9 +223,8 @@ class Worker:
 
     def write_one(self, entry: Entry) -> Answer:
         """Write one file or special entry whole (the first name of a hard-linked file)."""
-        self._answer = answer = Answer()
-        applier = self.writer.applier
-        applier.not_applied, applier.reasons = 0, None
+        self._reset()
+        answer = self._answer
         folder = self._confined.folder(self.mapping.folder(entry.folder))
         xattrs = self.catalog.xattrs(entry)
         if entry.type != FILE:
@@ -208,8 +234,7 @@ class Worker:
             answer.files += 1
             if self._is_needed(folder, entry, xattrs):
                 self.rewrite(folder, entry, xattrs)
-        answer.not_applied, answer.reasons = applier.not_applied, sorted(applier.reasons or ())
-        return answer
+        return self._closed(is_last=True)
 
     def fail(self, path: bytes, error: OSError | FarkeepError) -> None:
         """Note an entry that could not be restored."""
@@ -230,15 +255,37 @@ def note_error(answer: Answer, path: bytes, error: OSError | FarkeepError) -> No
     answer.errors.append((path, reason))
 
 
-def _chunk(opened: OpenSegment, frames: dict[int, memoryview], chunk_id: bytes) -> memoryview:
-    head = opened.head
-    place = head.places.get(chunk_id)
-    if place is None:
-        raise DamagedError("a chunk is not in the segment that should hold it", subject=head.header.name.hex(),
-                           next_step="run `farkeep verify --read-data`")
-    number = head.table.chunk_frames[place]
-    frame = frames.get(number)
-    if frame is None:
-        frame = frames[number] = memoryview(opened.frame(number))
-    offset = head.offsets[place]
-    return frame[offset : offset + head.table.lengths[place]]
+def _share_of(request: WindowRequest, ordinal: int) -> Callable[[int, int, tuple[SegmentName, ...]], bool]:
+    """Which entries of a page a worker takes."""
+    share, shares = request.share, request.shares
+    is_mine = ordinal % shares == share
+
+    def wants(kind: int, group: int, segments: tuple[SegmentName, ...]) -> bool:
+        if kind != FILE or group or not segments:
+            return is_mine
+        return segments[0][-1] % shares == share
+
+    return wants if shares > 1 else lambda *_: True
+
+
+class _Chunks:
+    """The chunks of one segment, which is opened when the first one is asked for."""
+
+    def __init__(self, reader: SegmentReader, segment: bytes) -> None:
+        self._reader, self._segment = reader, segment
+        self._opened: OpenSegment | None = None
+        self._frames: dict[int, memoryview] = {}
+
+    def get(self, chunk_id: bytes) -> memoryview:
+        """A chunk's plaintext; raises DamagedError."""
+        opened = self._opened = self._opened or self._reader.segment(self._segment)
+        head = opened.head
+        place = head.places.get(chunk_id)
+        if place is None:
+            raise missing(self._segment, "a chunk is not in the segment that should hold it")
+        number = head.table.chunk_frames[place]
+        frame = self._frames.get(number)
+        if frame is None:
+            frame = self._frames[number] = memoryview(opened.frame(number))
+        offset = head.offsets[place]
+        return frame[offset : offset + head.table.lengths[place]]

@@ -61,6 +61,9 @@ class SmallFile(NamedTuple):
 class Reader(Protocol):
     """An open file of a view."""
 
+    is_stream: bool
+    """It can be read once only, from the start to an end that nobody knows beforehand; offsets mean nothing."""
+
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset`; returns the bytes read, 0 at the end. Raises OSError."""
 

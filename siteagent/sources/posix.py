@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 from collections.abc import Iterator
 
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, child_folder, path_of
+from siteagent.disk.confined import raise_handle_limit
 from siteagent.sources.base import Batch, Metadata, Reader, Selection, Skipped, SmallFile, SourceError
 from siteagent.sources.posixfile import PosixReader, identity_of, open_file, read_small_files
 from siteagent.sources.roots import Node
@@ -56,7 +56,7 @@ class PosixView:
         self._open: list[_Folder] = []
         self._devices: dict[int, int] = {}
         self._user = os.geteuid()
-        _raise_handle_limit()
+        raise_handle_limit()
 
     def batches(self) -> Iterator[Batch]:
         """Folders in catalog order."""
@@ -98,7 +98,7 @@ class PosixView:
         children = folder.node.children if folder.node else None
         with os.scandir(handle) as listing:
             for item in listing:
-                name = os.fsencode(item.name)
+                name = item.name.encode("utf-8", "surrogateescape")
                 try:
                     if children and name in children and children[name].root is not None:
                         found.append((name, os.stat(name, dir_fd=handle)))
@@ -243,10 +243,3 @@ def _is_cache(handle: int) -> bool:
         raise
     finally:
         os.close(tag)
-
-
-def _raise_handle_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

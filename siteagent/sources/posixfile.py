@@ -20,6 +20,7 @@ class PosixReader:
     """An open file."""
 
     __slots__ = ("_handle",)
+    is_stream = False
 
     def __init__(self, handle: int) -> None:
         self._handle = handle

@@ -17,6 +17,7 @@ Row = TypeVar("Row")
 
 NOMINAL_MIN_BYTES = 4 << 10
 FULL_MAX_BYTES = 64 << 10
+_NO_MARK = b"\xff" * 9
 _BOUNDARY = ((1 << 64) // 128).to_bytes(8, "big")
 
 
@@ -26,7 +27,7 @@ class Gatherer(Generic[Row]):
     def __init__(self, boundary_key: bytes, level: int, emit: Callable[[list[Row]], None]) -> None:
         self._key, self._prefix, self._emit = boundary_key, bytes((level,)), emit
         self._rows: list[Row] = []
-        self._marks: list[tuple[bytes, int, int]] = []
+        self._marks: list[tuple[bytes, int, int, bytes]] = []
         self._nominal = self._full = 0
 
     @property
@@ -36,30 +37,32 @@ class Gatherer(Generic[Row]):
 
     def add(self, row: Row, key: bytes, nominal: int, extra: int = 0) -> None:
         """Add a row; `nominal` and `extra` are its weights in bytes, from its key and from its values."""
-        mark = blake3(self._prefix + key, key=self._key).digest(8)
         self._rows.append(row)
-        self._marks.append((mark, nominal, extra))
         self._nominal += nominal
         self._full += nominal + extra
-        if mark < _BOUNDARY and self._nominal >= NOMINAL_MIN_BYTES:
+        mark = _NO_MARK
+        if self._nominal >= NOMINAL_MIN_BYTES:
+            mark = blake3(self._prefix + key, key=self._key).digest(8)
+        self._marks.append((mark, nominal, extra, key))
+        if mark < _BOUNDARY:
             self._cut(len(self._rows))
         elif self._full > FULL_MAX_BYTES:
             self._cut_smallest()
 
     def _cut_smallest(self) -> None:
-        seen, best, place = 0, b"\xff" * 9, len(self._rows)
-        for number, (mark, nominal, _) in enumerate(self._marks, 1):
+        seen, best, place = 0, _NO_MARK, len(self._rows)
+        for number, (mark, nominal, _, _) in enumerate(self._marks, 1):
             seen += nominal
             if seen >= NOMINAL_MIN_BYTES and mark < best:
                 best, place = mark, number
         self._cut(place)
 
     def _cut(self, place: int) -> None:
-        page, self._rows = self._rows[:place], self._rows[place:]
-        self._marks = self._marks[place:]
-        self._nominal = sum(nominal for _, nominal, _ in self._marks)
-        self._full = self._nominal + sum(extra for _, _, extra in self._marks)
+        page, rest, marks = self._rows[:place], self._rows[place:], self._marks[place:]
+        self._rows, self._marks, self._nominal, self._full = [], [], 0, 0
         self._emit(page)
+        for row, (_, nominal, extra, key) in zip(rest, marks, strict=True):
+            self.add(row, key, nominal, extra)
 
     def finish(self) -> None:
         """Emit what is left."""

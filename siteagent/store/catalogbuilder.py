@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.errors import BugError, HostileError
-from shared.tree import FILE, key_of
+from shared.tree import FILE, escaped, key_of
 from siteagent.store.boundary import Gatherer
 from siteagent.store.catalog import EMPTY, Leaf, Root
 from siteagent.store.chunklist import PageSink
@@ -40,6 +40,7 @@ class CatalogBuilder:
         self._levels: list[Gatherer[Child]] = []
         self._last: list[Child] = []
         self._counts: list[int] = []
+        self._folder, self._prefix = b"", b"\0\0"
         self._kept: Leaf | None = None
         self._kept_rows = 0
         self.pages_reused = 0
@@ -51,8 +52,11 @@ class CatalogBuilder:
         self._add(entry)
 
     def _add(self, entry: Entry) -> None:
+        folder, name = entry.folder, entry.name
+        if folder is not self._folder:
+            self._folder, self._prefix = folder, folder + b"\0\0"
         extra = len(entry.ids) + len(entry.target) + len(entry.xattrs)
-        self._rows.add(entry, key_of(entry.folder, entry.name), len(entry.name) + _ROW_BYTES, extra)
+        self._rows.add(entry, self._prefix + escaped(name), len(name) + _ROW_BYTES, extra)
 
     def add_unchanged(self, leaf: Leaf, start: int, stop: int) -> None:
         """Add rows `start` to `stop` of an entry page of the previous catalog.

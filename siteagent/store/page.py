@@ -29,16 +29,17 @@ xattrs value: per attribute, sorted by name: name length u16, value length u32, 
 
 Page id = keyed BLAKE3 of the page (page id key of the domain). Each page's own set is sealed beside it, in its
 segment's table (a *side record*): number of references u32, then columns 1 segment names (20 fixed, each once), 2 for
-every reference of the page, in order, the ordinal of its segment, 3 further segments needed below (20 fixed, each
-once): those of whole chunk lists, and the closures of delta frames. References are, per row: inline ids that are no
-holes, chunk list, out-of-line target, out-of-line xattrs; children; listed chunks that are no holes.
+every reference of the page, in order, the ordinal of its segment, 3 to 5 (siteagent.store.nameruns; absent when there
+are none) further segments needed below: those of whole chunk lists, and the closures of delta frames. References are,
+per row: inline ids that are no holes, chunk list, out-of-line target, out-of-line xattrs; children; listed chunks that
+are no holes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, compress
+from typing import Any, NamedTuple
 
 from shared.errors import HostileError
 from shared.tree import HOLE
@@ -55,6 +56,7 @@ from siteagent.store.columns import (
     split_items,
 )
 from siteagent.store.entry import Entry
+from siteagent.store.nameruns import decode_names, encode_names
 from siteagent.store.names import NAME_BYTES, SegmentName
 
 VERSION = 1
@@ -67,6 +69,8 @@ INLINE_VALUE_MAX = 1024
 _ID = 32
 _KNOWN_ENTRIES = frozenset((*range(1, 15), *range(20, 26)))
 _KNOWN_ROWS = frozenset((1, 2, 3, 4))
+_KNOWN_SIDE = frozenset(range(1, 6))
+_FURTHER = 3
 
 
 class Child(NamedTuple):
@@ -100,8 +104,8 @@ def encode_side(segments: Sequence[SegmentName], further: Iterable[SegmentName] 
     ordinals: dict[SegmentName, int] = {}
     numbers = [ordinals.setdefault(name, len(ordinals)) for name in segments]
     columns = [(1, FIXED, 1, fixed(NAME_BYTES, b"".join(ordinals))), (2, INTEGERS, 1, integers(numbers))]
-    if others := b"".join(sorted(set(further) - set(ordinals))):
-        columns.append((3, FIXED, 1, fixed(NAME_BYTES, others)))
+    if others := set(further) - set(ordinals):
+        columns += encode_names(_FURTHER, others)
     return len(segments).to_bytes(4, "little") + encode_columns(columns)
 
 
@@ -109,7 +113,7 @@ def decode_side(data: bytes, references: int) -> list[SegmentName]:
     """The segment of every reference of a page."""
     if len(data) < 4 or int.from_bytes(data[:4], "little") != references:
         raise damaged("a page's side record is about another page")
-    columns = Columns(memoryview(data)[4:], _KNOWN_ROWS)
+    columns = Columns(memoryview(data)[4:], _KNOWN_SIDE)
     names = split_items(columns.fixed(1, NAME_BYTES), NAME_BYTES)
     numbers = columns.integers(2, references)
     if numbers and not 0 <= min(numbers) <= max(numbers) < len(names):
@@ -119,9 +123,9 @@ def decode_side(data: bytes, references: int) -> list[SegmentName]:
 
 def side_segments(data: bytes) -> list[SegmentName]:
     """All segments of a side record, each once."""
-    columns = Columns(memoryview(data)[4:], _KNOWN_ROWS)
-    joined = columns.fixed(1, NAME_BYTES) + (columns.fixed(3, NAME_BYTES) if 3 in columns else b"")
-    return split_items(joined, NAME_BYTES)
+    columns = Columns(memoryview(data)[4:], _KNOWN_SIDE)
+    names = split_items(columns.fixed(1, NAME_BYTES), NAME_BYTES)
+    return [*names, *decode_names(columns, _FURTHER)] if _FURTHER in columns else names
 
 
 def encode_entries(rows: Sequence[Entry]) -> bytes:
@@ -195,10 +199,19 @@ class EntryPage:
     def rows(self) -> list[Entry]:
         """All entries."""
         if self._rows is None:
-            self._rows = self._make_rows()
+            self._rows = list(map(Entry._make, zip(*self._lists(), strict=True)))
         return self._rows
 
-    def _make_rows(self) -> list[Entry]:
+    def some_rows(self, wants: Callable[[int, int, tuple[SegmentName, ...]], bool]) -> list[tuple[int, Entry]]:
+        """(place, entry) of those whose (type, link group, segments) are wanted; the others are not put together."""
+        lists = self._lists()
+        keep = list(map(wants, lists[2], lists[10], lists[18]))
+        return list(zip(compress(range(self.count), keep),
+                        map(Entry._make, zip(*(compress(column, keep) for column in lists), strict=True)),
+                        strict=True))  # fmt: skip
+
+    def _lists(self) -> list[Sequence[Any]]:
+        """One list per field of an entry, in the order of `Entry`."""
         columns, count = self._columns, self.count
         folders = [folder for folder, start, end in self.folders for _ in range(start, end)]
         counts = columns.integers(20, count)
@@ -207,9 +220,7 @@ class EntryPage:
         trees, targets, xattrs = columns.blobs(23, count), columns.blobs(24, count), columns.blobs(25, count)
         segments = _cut_segments(self.side, ids, trees, targets, xattrs)
         numbers = [self.numbers(column) for column in range(4, 15)]
-        extras = self._extras()
-        return list(map(Entry._make, zip(folders, self.names, *numbers, ids, lengths, trees, targets, xattrs, segments,
-                                         extras, strict=True)))  # fmt: skip
+        return [folders, self.names, *numbers, ids, lengths, trees, targets, xattrs, segments, self._extras()]
 
     def _extras(self) -> list[tuple[tuple[int, int, int | bytes], ...]]:
         unknown = self._columns.unknown(_KNOWN_ENTRIES)
@@ -239,17 +250,23 @@ def _cut_lengths(columns: Columns, counts: list[int]) -> list[tuple[int, ...]]:
 
 def _cut_segments(side: bytes, *parts: list[bytes]) -> list[tuple[SegmentName, ...]]:
     ids, trees, targets, xattrs = parts
-    counts = []
-    for joined, tree, target, attributes in zip(ids, trees, targets, xattrs, strict=True):
-        chunks = len(joined) // _ID
-        if chunks > 1:
-            chunks -= sum(1 for piece in split_items(joined, _ID) if piece == HOLE)
-        elif joined == HOLE:
-            chunks = 0
-        counts.append(chunks + bool(tree) + (target[:1] == b"\1") + (attributes[:1] == b"\1"))
+    counts = [_references(joined) for joined in ids]
+    for column in (trees, targets, xattrs):
+        if any(column):
+            counts = [n + (value[:1] == b"\1" if column is not trees else bool(value))
+                      for n, value in zip(counts, column, strict=True)]  # fmt: skip
     flat = decode_side(side, sum(counts))
+    if len(flat) == len(counts) and set(counts) == {1}:
+        return [(name,) for name in flat]
     ends = list(accumulate(counts))
     return [tuple(flat[end - n : end]) for end, n in zip(ends, counts, strict=True)]
+
+
+def _references(joined: bytes) -> int:
+    """How many of some joined chunk ids are no holes."""
+    if len(joined) == _ID:
+        return int(joined != HOLE)
+    return sum(1 for piece in split_items(joined, _ID) if piece != HOLE)
 
 
 def encode_index(kind: int, level: int, rows: Sequence[Child]) -> bytes:

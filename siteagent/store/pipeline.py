@@ -12,7 +12,7 @@ import queue
 import threading
 from dataclasses import dataclass, field
 
-from shared.keyring import EpochKeys
+from shared.epochkeys import EpochKeys
 from siteagent.disk.disk import Buffer
 from siteagent.disk.local import write_error
 from siteagent.store.frame import RAW

@@ -12,8 +12,7 @@ offset size
 40     16    snapshot whose reach this one differs from; zeros: this one is whole
 56     4     number of steps down to a whole one (0: whole; at most 32)
 60     4     number of segments in the whole set, after applying
-64     ...   columns (siteagent.store.columns): for added names 1 runs (16 fixed), 2 first number, 3 bitmap (blob) of
-             first + bit index (least significant bit of the first byte first); for removed names 4, 5, 6 alike
+64     ...   columns (siteagent.store.columns): 1 to 3 added names, 4 to 6 removed names (siteagent.store.nameruns)
 last 32      BLAKE3 of everything before
 ```
 """
@@ -21,7 +20,7 @@ last 32      BLAKE3 of everything before
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -29,19 +28,9 @@ from blake3 import blake3
 from shared.errors import DamagedError, HostileError
 from siteagent.store.catalog import Catalog
 from siteagent.store.chunklist import PageSource
-from siteagent.store.columns import (
-    BLOBS,
-    FIXED,
-    INTEGERS,
-    Column,
-    Columns,
-    blobs,
-    encode_columns,
-    fixed,
-    integers,
-    split_items,
-)
-from siteagent.store.names import RUN_BYTES, SegmentName, number_of, run_of, segment_name
+from siteagent.store.columns import Columns, encode_columns
+from siteagent.store.nameruns import decode_names, encode_names
+from siteagent.store.names import SegmentName
 from siteagent.store.page import side_segments
 
 MAGIC, VERSION = b"FKrc", 1
@@ -50,9 +39,6 @@ BYTES_MAX = 256 << 20
 _HEAD = struct.Struct("<4sB3s16s16s16sII")
 _KNOWN = frozenset(range(1, 7))
 _NONE = bytes(16)
-_SPAN_MAX = 1 << 20
-NAMES_MAX = 1 << 24
-"""Names in one reach file: 16 TiB of segments; a decoder stops there however dense the bitmaps are."""
 
 
 @dataclass(frozen=True)
@@ -108,43 +94,8 @@ def encode_reach(reach: Reach) -> bytes:
     """The bytes of a reach file."""
     head = _HEAD.pack(MAGIC, VERSION, bytes(3), reach.site, reach.snapshot, reach.base or _NONE, reach.steps,
                       reach.total)  # fmt: skip
-    body = head + encode_columns(_columns(1, reach.added) + _columns(4, reach.removed))
+    body = head + encode_columns(encode_names(1, reach.added) + encode_names(4, reach.removed))
     return body + blake3(body).digest()
-
-
-def _columns(first: int, names: Iterable[SegmentName]) -> list[Column]:
-    by_run: dict[bytes, list[int]] = {}
-    for name in names:
-        by_run.setdefault(run_of(name), []).append(number_of(name))
-    rows = []
-    for run in sorted(by_run):
-        numbers = sorted(by_run[run])
-        rows += [(run, *_bitmap(part)) for part in _stretches(numbers)]
-    return [
-        (first, FIXED, 1, fixed(RUN_BYTES, b"".join(run for run, _, _ in rows))),
-        (first + 1, INTEGERS, 1, integers([low for _, low, _ in rows])),
-        (first + 2, BLOBS, 1, blobs([bits for _, _, bits in rows])),
-    ]
-
-
-def _stretches(numbers: list[int]) -> list[list[int]]:
-    """Cut sorted numbers where a gap is wider than a new row would cost."""
-    stretches = [[numbers[0]]]
-    for number in numbers[1:]:
-        last = stretches[-1]
-        if number - last[-1] > 256 or number - last[0] >= _SPAN_MAX:
-            stretches.append([number])
-        else:
-            last.append(number)
-    return stretches
-
-
-def _bitmap(numbers: list[int]) -> tuple[int, bytes]:
-    low = numbers[0]
-    bits = bytearray((numbers[-1] - low) // 8 + 1)
-    for number in numbers:
-        bits[(number - low) >> 3] |= 1 << ((number - low) & 7)
-    return low, bytes(bits)
 
 
 def decode_reach(data: bytes, subject: str) -> Reach:
@@ -158,22 +109,7 @@ def decode_reach(data: bytes, subject: str) -> Reach:
                            next_step="open this home with a newer Farkeep")
     columns = Columns(memoryview(data)[_HEAD.size : -32], _KNOWN)
     return Reach(site, snapshot, b"" if base == _NONE else base, steps, total,
-                 frozenset(_names(columns, 1)), frozenset(_names(columns, 4)))  # fmt: skip
-
-
-def _names(columns: Columns, first: int) -> Iterable[SegmentName]:
-    runs = split_items(columns.fixed(first, RUN_BYTES), RUN_BYTES)
-    lows, maps = columns.integers(first + 1, len(runs)), columns.blobs(first + 2, len(runs))
-    if sum(int.from_bytes(bits, "little").bit_count() for bits in maps) > NAMES_MAX:
-        raise HostileError("a reach names more segments than any home has", next_step="do not trust this reach")
-    for run, low, bits in zip(runs, lows, maps, strict=True):
-        if low < 0 or low + 8 * len(bits) > 1 << 32 or len(bits) > _SPAN_MAX:
-            raise HostileError("a reach names segments beyond every limit", next_step="do not trust this reach")
-        for index, byte in enumerate(bits):
-            while byte:
-                lowest = byte & -byte
-                yield segment_name(run, low + 8 * index + lowest.bit_length() - 1)
-                byte ^= lowest
+                 frozenset(decode_names(columns, 1)), frozenset(decode_names(columns, 4)))  # fmt: skip
 
 
 def _damaged(what: str, snapshot: bytes) -> DamagedError:

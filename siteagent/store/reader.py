@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from shared.errors import DamagedError
-from shared.keyring import EpochKeys
+from shared.epochkeys import EpochKeys
+from shared.errors import DamagedError, FarkeepError
 from siteagent.store.frame import expand_frame
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
@@ -86,6 +88,8 @@ class SegmentReader:
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
         self._lock = threading.Lock()
+        self.damaged: set[SegmentName] = set()
+        """Segments that did not read in this process: nothing new may rest on them."""
 
     def spot(self, name: SegmentName) -> Spot:
         """Where a segment lies; raises DamagedError when the index knows no such segment."""
@@ -101,13 +105,25 @@ class SegmentReader:
             if known is not None:
                 self._tables.move_to_end(name)
                 return known
+        with self._noting(name):
+            opened = self._open_table(name)
+        self._remember(opened)
+        return opened
+
+    def _open_table(self, name: SegmentName) -> OpenTable:
         spot = self.spot(name)
         data = self._packs.open(spot.pack_id).read_at(spot.offset, HEADER_BYTES + spot.table_length)
         header = self._header(data, name)
         sealed = data[HEADER_BYTES : HEADER_BYTES + header.table_length]
-        opened = OpenTable(header, decode_table(open_table(header, sealed, self._keys.epoch(header.key_epoch))))
-        self._remember(opened)
-        return opened
+        return OpenTable(header, decode_table(open_table(header, sealed, self._keys.epoch(header.key_epoch))))
+
+    @contextmanager
+    def _noting(self, name: SegmentName) -> Iterator[None]:
+        try:
+            yield
+        except FarkeepError:
+            self.damaged.add(name)
+            raise
 
     def _header(self, data: bytes, name: SegmentName) -> Header:
         header = parse_header(data, shown_segment(name))
@@ -123,6 +139,10 @@ class SegmentReader:
 
     def segment(self, name: SegmentName) -> OpenSegment:
         """A whole segment, both seals opened and t compared."""
+        with self._noting(name):
+            return self._open_segment(name)
+
+    def _open_segment(self, name: SegmentName) -> OpenSegment:
         spot = self.spot(name)
         data = self._packs.open(spot.pack_id).read_at(spot.offset, spot.length)
         header = self._header(data, name)
@@ -152,7 +172,8 @@ class SegmentReader:
             if known is not None:
                 self._frames.move_to_end((name, number))
                 return known
-        plain = self.segment(name).frame(number)
+        with self._noting(name):
+            plain = self._open_segment(name).frame(number)
         with self._lock:
             self._frames[name, number] = plain
             if len(self._frames) > _BODIES_MAX:

@@ -9,13 +9,12 @@ The parent hands over shared memory (siteagent.disk.child: descriptor 5). The fi
 from __future__ import annotations
 
 import mmap
-import sys
 from collections.abc import Callable
 
 import msgspec
 
+from shared.epochkeys import EpochKeys
 from shared.errors import FarkeepError, UnavailableError
-from shared.keyring import EpochKeys
 from siteagent.disk.child import FIRST_EXTRA, REQUESTS, receive, serve
 from siteagent.store.sealwork import Load, Sealed, check_stored, seal_load
 from siteagent.store.segment import Sealer
@@ -74,17 +73,17 @@ def place(sealed: Sealed, memory: memoryview) -> Reply:
     return Reply((header, table, body), sealed.digest, (frame.codec, frame.plain_bytes, frame.stored_bytes))
 
 
-def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -> Callable[[Request], Reply]:
-    def answer(request: Request) -> Reply:
+def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -> Callable[[Request], list[Reply]]:
+    def answer(request: Request) -> list[Reply]:
         load = Load(request.kind, request.number, request.ids, request.lengths, request.sides)
         out = memory[request.out : request.out + request.out_size]
         try:
             if request.frame is None:
-                return place(seal_load(sealer, load, memory[request.start : request.start + request.size]), out)
+                return [place(seal_load(sealer, load, memory[request.start : request.start + request.size]), out)]
             check_stored(out, load, Frame(*request.frame), keys, setup.id_keys[str(request.kind)])
-            return Reply()
+            return [Reply()]
         except FarkeepError as error:
-            return Reply(error=str(error))
+            return [Reply(error=str(error))]
 
     return answer
 
@@ -98,7 +97,3 @@ def main() -> int:
         with mmap.mmap(MEMORY, setup.memory_bytes) as shared, memoryview(shared) as memory:
             serve(Request, _answer(setup, keys, sealer, memory))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError
-from shared.keyring import EpochKeys
 from shared.sealing import keyed_id
 from siteagent.store.frame import RAW, compress_frame, expand_frame
 from siteagent.store.names import shown_segment

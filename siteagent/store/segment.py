@@ -38,8 +38,8 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError, HostileError
-from shared.keyring import EpochKeys
 from shared.merkle import digest_of
 from shared.padding import padded_size
 from siteagent.store.names import SegmentName, segment_name, shown_segment

@@ -11,6 +11,7 @@ from siteagent.store.reach import BYTES_MAX, Reach, apply, decode_reach
 from siteagent.store.reader import Keys
 
 _MANIFESTS, _REACHES, _SUFFIX = "snapshots", "reaches", ".manifest"
+_ASIDE = ".aside"
 
 
 class SnapshotFiles:
@@ -60,6 +61,13 @@ class SnapshotFiles:
         """Remove what an abandoned run left."""
         remove_quietly(self._disk, f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}")
         remove_quietly(self._disk, f"{_REACHES}/{snapshot.hex()}")
+
+    def set_aside(self, snapshot: bytes) -> str:
+        """Give a manifest that cannot be used a name that stands for no snapshot; returns it."""
+        path = f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}"
+        self._disk.rename(path, path + _ASIDE)
+        self._disk.sync_folder(_MANIFESTS)
+        return path + _ASIDE
 
     def _read(self, path: str, limit_bytes: int) -> bytes:
         try:

@@ -68,6 +68,8 @@ class Table:
 
     def offsets(self) -> list[int]:
         """Offset of each chunk within its frame's plaintext."""
+        if len(self.frames) == 1:
+            return [0, *accumulate(self.lengths[:-1])]
         used = [0] * len(self.frames)
         result = []
         for frame, length in zip(self.chunk_frames, self.lengths, strict=True):
@@ -127,13 +129,17 @@ def _names(joined: bytes) -> list[SegmentName]:
 
 
 def _check(table: Table, count: int) -> None:
-    used = [0] * len(table.frames)
     if len(table.ids) != count * ID_BYTES or len(table.bases) > BASES_MAX or len(table.closure) > CLOSURE_MAX:
         raise damaged("a segment's table contradicts itself")
-    for frame, length in zip(table.chunk_frames, table.lengths, strict=True):
-        if not 0 <= frame < len(used) or length < 0:
-            raise damaged("a chunk lies in no frame of its segment")
-        used[frame] += length
+    if count and not (0 <= min(table.chunk_frames) <= max(table.chunk_frames) < len(table.frames)
+                      and min(table.lengths) >= 0):  # fmt: skip
+        raise damaged("a chunk lies in no frame of its segment")
+    used = [0] * len(table.frames)
+    if len(used) == 1:
+        used[0] = sum(table.lengths)
+    else:
+        for frame, length in zip(table.chunk_frames, table.lengths, strict=True):
+            used[frame] += length
     for frame_row, plain_bytes in zip(table.frames, used, strict=True):
         if frame_row.plain_bytes != plain_bytes or frame_row.stored_bytes < 0 or not 0 <= frame_row.depth <= DEPTH_MAX:
             raise damaged("a frame's chunks do not fill it")

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from shared.errors import DamagedError, ExhaustedError, HostileError
+from shared.epochkeys import EpochKeys
+from shared.errors import ExhaustedError, FarkeepError
 from shared.facts import PackRef
-from shared.keyring import DomainKeys, EpochKeys
+from shared.keyring import DomainKeys
 from shared.randomness import Randomness
 from shared.sealing import keyed_id
 from siteagent.store.frame import FRAME_BYTES_MAX
@@ -29,7 +30,8 @@ from siteagent.store.segment import CATALOG, DATA
 
 _PLACED_MAX = 300_000
 CHUNKS_PER_SEGMENT = 8192
-"""So that tables stay small: a segment of tiny files is handed over before it is full."""
+SIDE_BYTES_PER_SEGMENT = 1 << 20
+"""So that tables stay small: a segment of tiny files, or of pages that need many segments, is handed over early."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ class _Stream:
         self._kind, self._pipeline, self._next_number, self._run = kind, pipeline, next_number, run
         self._filled: Filled | None = None
         self._name: SegmentName = b""
+        self._side_bytes = 0
 
     def put(self, chunk_id: bytes, data: memoryview | bytes, side: bytes | None = None) -> SegmentName:
         """Take a chunk (or page, with its side record); returns its segment."""
         size, filled = len(data), self._filled
-        if filled is not None and (filled.size_bytes + size > FRAME_BYTES_MAX or len(filled.ids) >= CHUNKS_PER_SEGMENT):
+        if filled is not None and (filled.size_bytes + size > FRAME_BYTES_MAX or len(filled.ids) >= CHUNKS_PER_SEGMENT
+                                   or self._side_bytes >= SIDE_BYTES_PER_SEGMENT):
             self.flush()
             filled = None
         if filled is None:
@@ -60,7 +64,7 @@ class _Stream:
                 raise ExhaustedError(f"a piece of {size} bytes does not fit a segment", next_step="report this")
             number = self._next_number()
             filled = self._filled = Filled(self._kind, number, self._pipeline.slot(), 0, [], [])
-            self._name = segment_name(self._run, number)
+            self._name, self._side_bytes = segment_name(self._run, number), 0
         start = filled.size_bytes
         filled.slot.plain[start : start + size] = data
         filled.size_bytes = start + size
@@ -68,6 +72,7 @@ class _Stream:
         filled.lengths.append(size)
         if side is not None:
             filled.sides.append(side)
+            self._side_bytes += len(side)
         return self._name
 
     def flush(self) -> None:
@@ -115,18 +120,25 @@ class StoreWriter:
         A hit of the index is believed only after the segment's sealed table has confirmed it and only when nothing
         of that segment is condemned or known to be damaged.
         """
-        placed = self._placed.get(chunk_id)
-        if placed is not None:
-            return placed
+        return self._placed.get(chunk_id) or self._stored(chunk_id)
+
+    def _stored(self, chunk_id: bytes, side: bytes | None = None) -> SegmentName | None:
+        """The segment of an earlier run that holds a chunk, or a page with exactly this side record.
+
+        A page's id does not tell where its references lie; its side record does. With another one it would lead to
+        segments that this run does not rely on, damaged or condemned ones among them.
+        """
         if self._is_first and not self._has_forgotten:
             return None
         said = self._index.find(chunk_id)
-        if said is None or not self._lease.may_reuse(said.segment):
+        if said is None or not self._lease.may_reuse(said.segment) or said.segment in self._reader.damaged:
             return None
         try:
-            if self._reader.table(said.segment).places.get(chunk_id) is None:
-                return None
-        except (DamagedError, HostileError):
+            opened = self._reader.table(said.segment)
+        except FarkeepError:
+            return None
+        place = opened.places.get(chunk_id)
+        if place is None or (side is not None and opened.table.sides[place : place + 1] != [side]):
             return None
         return self._remember(chunk_id, said.segment)
 
@@ -153,7 +165,7 @@ class StoreWriter:
     def put_page(self, page: bytes, side: bytes) -> tuple[bytes, SegmentName]:
         """Store a catalog page with its side record unless it is there; returns its id and segment."""
         page_id = keyed_id(self._page_key, page)
-        name = self.find(page_id)
+        name = self._placed.get(page_id) or self._stored(page_id, side)
         if name is None:
             name = self._remember(page_id, self._pages.put(page_id, page, side))
         return page_id, name

@@ -1,0 +1,145 @@
+"""From damaged segments to what they take with them: paths, and stretches of a catalog that cannot be listed.
+
+Catalogs are walked around the damage. Pages shared by several snapshots are looked at once; pages that rest on nothing
+damaged are not even decoded (their own sets tell).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from shared.errors import FarkeepError
+from shared.tree import components_of, path_of
+from siteagent.store.catalog import Root
+from siteagent.store.chunklist import PageSource
+from siteagent.store.names import SegmentName
+from siteagent.store.page import Child, EntryPage, decode_index, side_segments
+
+PATHS_MAX = 1000
+
+
+@dataclass(frozen=True, order=True)
+class Stretch:
+    """Entries that cannot be listed: those after `after` (empty: from the beginning) up to and including `until`
+    (empty: to the end), in the order of a catalog. `folder` holds them all."""
+
+    folder: bytes
+    after: bytes
+    until: bytes
+
+
+@dataclass
+class Traced:
+    """What rests on one segment. `is_cut`: there is more than fits into the limit."""
+
+    paths: set[bytes] = field(default_factory=set)
+    stretches: set[Stretch] = field(default_factory=set)
+    is_cut: bool = False
+
+
+class Trace:
+    """Follows damage through the catalogs of one home."""
+
+    def __init__(self, source: PageSource, damaged: Iterable[SegmentName], paths_max: int = PATHS_MAX) -> None:
+        self._source, self._paths_max = source, paths_max
+        self.found = {name: Traced() for name in damaged}
+        self._seen: set[tuple[bytes, SegmentName]] = set()
+        self._lists: dict[tuple[bytes, SegmentName], frozenset[SegmentName]] = {}
+
+    def follow(self, root: Root) -> None:
+        """Note what the damage means for one catalog."""
+        if root.page_id:
+            self._page(Child(b"", root.page_id, 0, 0, root.segment), root.level, b"")
+
+    def _page(self, row: Child, level: int, after: bytes) -> None:
+        """`after`: the key before this page's first."""
+        if (row.page_id, row.segment) in self._seen:
+            return
+        self._seen.add((row.page_id, row.segment))
+        try:
+            side = self._source.side(row.segment, row.page_id)
+            if level == 0:
+                self._leaf(row, side)
+                return
+            _, _, children = decode_index(self._source.chunk(row.segment, row.page_id), side)
+        except FarkeepError:
+            self._unlisted(row, after)
+            return
+        for child in children:
+            self._page(child, level - 1, after)
+            after = child.last_key
+
+    def _leaf(self, row: Child, side: bytes) -> None:
+        """Entries of this page that rest on damage; raises when the page does not read."""
+        if row.segment not in self.found and self.found.keys().isdisjoint(side_segments(side)):
+            return
+        for entry in EntryPage(self._source.chunk(row.segment, row.page_id), side).rows():
+            needed = set(entry.segments)
+            if entry.tree:
+                needed |= self._list(entry.tree[1:], entry.segments[0], entry.tree[0])
+            if row.segment in self.found:
+                needed.add(row.segment)
+            for name in needed & self.found.keys():
+                self._note(name, entry.path)
+
+    def _list(self, page_id: bytes, segment: SegmentName, level: int) -> frozenset[SegmentName]:
+        """The damaged segments that a chunk list rests on, as far as it can be read."""
+        key = page_id, segment
+        if key not in self._lists:
+            self._lists[key] = frozenset(self._list_damage(page_id, segment, level))
+        return self._lists[key]
+
+    def _list_damage(self, page_id: bytes, segment: SegmentName, level: int) -> Iterator[SegmentName]:
+        if segment in self.found:
+            yield segment
+        try:
+            side = self._source.side(segment, page_id)
+            yield from self.found.keys() & set(side_segments(side))
+            if level > 0:
+                for child in decode_index(self._source.chunk(segment, page_id), side)[2]:
+                    yield from self._list(child.page_id, child.segment, level - 1)
+        except FarkeepError:
+            self.found.setdefault(segment, Traced())
+            yield segment
+
+    def _unlisted(self, row: Child, after: bytes) -> None:
+        self.found.setdefault(row.segment, Traced())
+        first, last = _path(after), _path(row.last_key)
+        self.found[row.segment].stretches.add(Stretch(_common_folder(after, row.last_key), first, last))
+        if last:
+            self._note(row.segment, last)
+
+    def _note(self, name: SegmentName, path: bytes) -> None:
+        traced = self.found[name]
+        if path in traced.paths:
+            return
+        if len(traced.paths) < self._paths_max:
+            traced.paths.add(path)
+        else:
+            traced.is_cut = True
+
+
+def _split(key: bytes) -> tuple[bytes, bytes]:
+    folder, _, name = key.partition(b"\0\0")
+    return folder, name
+
+
+def _path(key: bytes) -> bytes:
+    """The path that a key stands for; empty for no key."""
+    if not key:
+        return b""
+    folder, name = _split(key)
+    return path_of(folder, b"".join(components_of(name)))
+
+
+def _common_folder(after: bytes, until: bytes) -> bytes:
+    """The path of the deepest folder that surely holds every entry between two keys."""
+    if not until:
+        return b"/"
+    shared = []
+    for one, other in zip(_split(after)[0].split(b"\0"), _split(until)[0].split(b"\0"), strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    return path_of(b"\0".join(shared), b"")
