@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,12 +22,14 @@ from siteagent.disk.owner import Owner, take_home
 from siteagent.ledger.high_water import HIGH_WATER_BYTES, Verdict, read_high_water
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.ledger.ledger import Ledger
+from siteagent.ledger.log_check import check_log
+from siteagent.ledger.rescue import Rescue, rescue_log
 from siteagent.store.catalog import Catalog, Root
 from siteagent.store.index import FOLDER as INDEX_FOLDER
 from siteagent.store.index import Index
 from siteagent.store.layout import KEYRING_FILE, read_format
 from siteagent.store.leases import Leases
-from siteagent.store.pack import Cited
+from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
 from siteagent.store.snapshots import SnapshotFiles
@@ -45,6 +48,8 @@ class World:
     disk: Callable[[str], Disk] = LocalDisk
     network_kind: Callable[[str], str | None] = network_kind
     may_start_processes: bool = True
+    pack_bytes: int = PACK_BYTES
+    """How long a pack grows."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Home:
     snapshots: SnapshotFiles
     leases: Leases = field(default_factory=Leases)
     notes: list[str] = field(default_factory=list)
+    rescue: Rescue | None = None
+    """What was saved of a log that did not read (only in a home opened for repair)."""
 
     @property
     def path(self) -> str:
@@ -105,10 +112,11 @@ class Home:
 
     def close(self) -> None:
         """Close everything and give the home back; harmless when called twice."""
-        self.packs.close()
-        self.index.close()
-        self.ledger.close()
-        self.owner.release()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.owner.release)
+            stack.callback(self.ledger.close)
+            stack.callback(self.index.close)
+            stack.callback(self.packs.close)
 
     def __enter__(self) -> Home:
         return self
@@ -131,13 +139,28 @@ def open_home(access: Access, command: str, world: World) -> Home:
     Raises RefusedError (no home, newer format, network file system, foreign or missing key), UnavailableError (in use),
     DamagedError (keyring or log do not read).
     """
+    return _open(access, command, world, None)
+
+
+def open_for_repair(access: Access, command: str, world: World, name_site: Callable[[SnapshotFiles], str]) -> Home:
+    """Like `open_home`; a log that is missing or does not read to its end is first replaced by what can be saved of it.
+
+    `name_site` finds the site's name for a log that has to begin anew. Raises like `open_home`, but for the log.
+    """
+    return _open(access, command, world, name_site)
+
+
+def _open(access: Access, command: str, world: World, name_site: Callable[[SnapshotFiles], str] | None) -> Home:
     disk = world.disk(access.home)
     read_format(disk, access.home)
     require_local(access.home, world)
     owner = take_home(access.home, command, world.clock, access.wait_s)
+    rescue = None
     try:
         keyring = read_keys(access, disk, world)
         beside = world.disk(os.path.dirname(access.home))
+        if name_site is not None:
+            rescue = _rescue(access, beside, keyring, world, lambda: name_site(SnapshotFiles(disk, keyring)))
         ledger = _open_ledger(access, beside, keyring, world)
     except BaseException:
         owner.release()
@@ -145,7 +168,7 @@ def open_home(access: Access, command: str, world: World) -> Home:
     packs = FolderPacks(disk)
     index = Index(os.path.join(access.home, INDEX_FOLDER))
     home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
-                SegmentReader(packs, index, keyring), SnapshotFiles(disk, keyring))  # fmt: skip
+                SegmentReader(packs, index, keyring), SnapshotFiles(disk, keyring), rescue=rescue)  # fmt: skip
     ledger.set_on_append(home.mark_head)
     return home
 
@@ -177,8 +200,27 @@ def _open_ledger(access: Access, beside: Disk, keyring: Keyring, world: World) -
         mark = read_whole(beside, os.path.basename(access.home) + ".head", limit_bytes=4 * HIGH_WATER_BYTES)
     except (FileNotFoundError, FarkeepError):
         mark = None
-    return Ledger.open(os.path.join(access.home, LOG_FOLDER), keyring, world.clock, world.randomness,
-                       read_high_water(mark, keyring))  # fmt: skip
+    folder = os.path.join(access.home, LOG_FOLDER)
+    return Ledger.open(folder, keyring, world.clock, world.randomness, read_high_water(mark, keyring),
+                       disk=world.disk(folder))  # fmt: skip
+
+
+def _rescue(
+    access: Access, beside: Disk, keyring: Keyring, world: World, name_site: Callable[[], str]
+) -> Rescue | None:
+    """Put a sound log in place of one that is missing or damaged; None when it is neither."""
+    try:
+        ledger = _open_ledger(access, beside, keyring, world)
+    except DamagedError:
+        is_sound = False
+    else:
+        is_sound = check_log(ledger).is_good
+        with contextlib.suppress(FarkeepError):
+            ledger.close()
+    if is_sound:
+        return None
+    return rescue_log(os.path.join(access.home, LOG_FOLDER), keyring, world.clock, world.randomness,
+                      site_name=name_site())  # fmt: skip
 
 
 def is_read_only(home: Home) -> bool:

@@ -4,6 +4,7 @@
 - Finished packs that no fact names belong to a run that was cut off: their segments are opened and checked, and a fact
   makes them count as present, so the next try goes on from there. Their cited head must be in the log: otherwise the
   log was rewound, and nothing is written before `repair log`.
+- Keys that stand in the keyring only (a rotation was cut off) become facts before anything is sealed under them.
 - The cut-off run's abandonment becomes a fact; only then its unfinished packs and its manifest are removed.
 """
 
@@ -11,7 +12,16 @@ from __future__ import annotations
 
 from shared.chain import Position
 from shared.errors import DamagedError, FarkeepError, RefusedError
-from shared.facts import Fact, JobEnded, JobEndedSealed, PackRef, PacksStored, RunAbandoned, RunAbandonedSealed
+from shared.facts import (
+    Fact,
+    JobEnded,
+    JobEndedSealed,
+    KeyAdded,
+    PackRef,
+    PacksStored,
+    RunAbandoned,
+    RunAbandonedSealed,
+)
 from shared.manifest import decode_manifest_header
 from siteagent.home import Home
 from siteagent.ledger.high_water import Verdict
@@ -19,6 +29,9 @@ from siteagent.store.names import SegmentName, run_of
 from siteagent.store.pack import Cited, PackHeader, Row, pack_root, read_trailer
 from siteagent.store.segment import HEADER_BYTES, KIND_NAMES, open_segment, open_table, parse_header
 from siteagent.store.table import Table, decode_table
+
+_Headers = dict[bytes, tuple[PackHeader, list[Row]] | None]
+"""Header and segments of packs by id; None where the trailer does not read."""
 
 
 def refresh_index(home: Home) -> int:
@@ -65,16 +78,12 @@ def prepare_writing(home: Home) -> None:
 
     Raises RefusedError when the log was rewound, DamagedError when it does not read.
     """
-    _require_writable(home)
-    unknown = [pack_id for pack_id in home.packs.finished() if pack_id not in home.ledger.history().packs]
-    headers = {pack_id: _header(home, pack_id) for pack_id in unknown}
-    _require_cited(home, [found[0].cited for found in headers.values() if found])
-    _require_manifests_cited(home)
+    headers = require_newest(home)
     if home.ledger.verdict is Verdict.UNPROVEN:
         home.ledger.open_log_epoch("unproven")
     refresh_index(home)
     cut_off = home.ledger.history().open_jobs
-    facts = _adoption(home, headers)
+    facts = [*_unrecorded_keys(home), *_adoption(home, headers)]
     unfinished = home.packs.unfinished()
     for job in cut_off:
         facts.append(Fact(JobEnded(job=job.job, outcome="failed"), JobEndedSealed(message="it was cut off")))
@@ -83,6 +92,20 @@ def prepare_writing(home: Home) -> None:
                               RunAbandonedSealed(reason="the job was cut off")))  # fmt: skip
     home.ledger.record(*facts)
     _clean(home, unfinished)
+
+
+def require_newest(home: Home) -> _Headers:
+    """Raise what `prepare_writing` raises when the log is older than what lies beside it, or does not read.
+
+    Returns what the packs that the log does not know say of themselves.
+    """
+    _require_writable(home)
+    known = home.ledger.history().packs
+    unknown = [pack_id for pack_id in home.packs.finished() if pack_id not in known]
+    headers = {pack_id: _header(home, pack_id) for pack_id in unknown}
+    _require_cited(home, [found[0].cited for found in headers.values() if found])
+    _require_manifests_cited(home)
+    return headers
 
 
 def _require_writable(home: Home) -> None:
@@ -125,12 +148,19 @@ def _require_manifests_cited(home: Home) -> None:
             raise rewound(home, "a manifest cites a later position")
 
 
-def _adoption(home: Home, headers: dict[bytes, tuple[PackHeader, list[Row]] | None]) -> list[Fact]:
+def _unrecorded_keys(home: Home) -> list[Fact]:
+    known = {(record.kind, record.id) for record in home.ledger.history().keys}
+    return [Fact(KeyAdded(record=record)) for record in home.keyring.records if (record.kind, record.id) not in known]
+
+
+def _adoption(home: Home, headers: _Headers) -> list[Fact]:
     by_run: dict[bytes, list[PackRef]] = {}
     for pack_id, found in headers.items():
         if found is None or not found[1] or not _is_sound(home, pack_id, found[1]):
             continue
         header, rows = found
+        if run_of(rows[0].name) in home.ledger.history().runs_abandoned:
+            continue
         size_bytes = home.packs.size(pack_id) or 0
         by_run.setdefault(run_of(rows[0].name), []).append(
             PackRef(id=pack_id, kind=KIND_NAMES.get(header.kind, "data"), size_bytes=size_bytes,
@@ -163,10 +193,11 @@ def _clean(home: Home, unfinished: list[bytes]) -> None:
 
 
 def unusable_segments(home: Home) -> frozenset[SegmentName]:
-    """Segments that no new snapshot may rely on: found damaged, or in a pack that is not there."""
+    """Segments that no new snapshot may rely on: found damaged, in a pack that is not there, or in one that no fact
+    names (it is not sound, or its run was given up)."""
     damaged = set(home.ledger.history().damaged)
-    there = set(home.packs.finished())
-    lost = {pack_id for pack_id in home.ledger.history().packs if pack_id not in there}
-    if lost:
-        damaged.update(name for name in home.index.segments() if home.reader.spot(name).pack_id in lost)
+    doubtful = set(home.packs.finished()) ^ home.ledger.history().packs.keys()
+    if doubtful:
+        spots = ((name, home.index.spot(name)) for name in home.index.segments())
+        damaged.update(name for name, spot in spots if spot is None or spot.pack_id in doubtful)
     return frozenset(damaged)

@@ -24,9 +24,10 @@ from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.writer import StoreWriter
 
-_FILE_TYPE, _FILE_MODE = 0o170000, 0o100000
+_FILE_KIND, _FOLDER_KIND, _LINK_KIND = 0o10, 0o4, 0o12
 _ERRORS_MAX = 10_000
 _SCRATCH_BYTES = 1 << 20
+_XATTRS_MAX_BYTES = 900 << 10
 _NONE: tuple[int, ...] = ()
 _ABSENT: tuple[Slice | None, int] = (None, 0)
 
@@ -80,7 +81,7 @@ class Capture:
         self.content = ContentReader(store, boundary_key)
         self._builder = CatalogBuilder(store, boundary_key, self._needs)
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
-        self._links: dict[int, tuple[Content, bytes]] = {}
+        self._links: dict[int, tuple[Identity, Content, bytes]] = {}
         self._appeared: set[tuple[int, int]] = set()
         self._started_ns = 0
         self.figures = Figures()
@@ -116,21 +117,13 @@ class Capture:
         return Draft(root, counts, figures)
 
     def _count(self, batch: Batch) -> None:
-        figures, files, folders, links = self.figures, 0, 0, 0
-        for identity in batch.identities:
-            kind = identity[0] & _FILE_TYPE
-            if kind == _FILE_MODE:
-                files += 1
-                figures.bytes_seen += identity[1]
-            elif kind == 0o040000:
-                folders += 1
-            elif kind == 0o120000:
-                links += 1
-            else:
-                figures.others += 1
+        figures, kinds = self.figures, [identity[0] >> 12 for identity in batch.identities]
+        files, folders, links = kinds.count(_FILE_KIND), kinds.count(_FOLDER_KIND), kinds.count(_LINK_KIND)
         figures.files += files
         figures.folders += folders
         figures.links += links
+        figures.others += len(kinds) - files - folders - links
+        figures.bytes_seen += sum([identity[1] for identity in batch.identities if identity[0] >> 12 == _FILE_KIND])
 
     def _merge(self, batch: Batch, slices: list[Slice]) -> None:
         known = {name: (part, place) for part in slices for place, name in enumerate(part.names)}
@@ -243,8 +236,9 @@ class Capture:
         return self._entry(batch, place, b"", _NONE, b"", (), view.xattrs(batch, place), target=target)
 
     def _capture_file(self, batch: Batch, place: int, about: Metadata) -> Entry:
-        if about.link_group and about.link_group in self._links:
-            content, xattrs = self._links[about.link_group]
+        known = self._links.get(about.link_group) if about.link_group else None
+        if known is not None and known[0] == batch.identities[place]:
+            _, content, xattrs = known
         else:
             reader = self._view.open(batch, place)
             try:
@@ -254,7 +248,7 @@ class Capture:
                 reader.close()
             self.figures.changed_while_read += content.is_changed
             if about.link_group:
-                self._links[about.link_group] = content, xattrs
+                self._links[about.link_group] = batch.identities[place], content, xattrs
         flags = CHANGED if content.is_changed else 0
         entry = self._entry(batch, place, content.ids, content.lengths, content.tree, content.segments, xattrs,
                             flags=flags)  # fmt: skip
@@ -268,6 +262,10 @@ class Capture:
         if target:
             target, more = self._builder.stored_value(target)
             segments += more
+        if len(xattrs) > _XATTRS_MAX_BYTES:
+            self.figures.errors.append(SourceError(path_of(batch.folder, batch.names[place]),
+                                                   f"its extended attributes of {len(xattrs)} bytes were left out"))
+            xattrs = b""
         if xattrs:
             xattrs, more = self._builder.stored_value(xattrs)
             segments += more
@@ -281,7 +279,7 @@ def _identity(entry: Entry) -> tuple[int, int, int, int, int]:
 
 def _is_small(facts: Any, identity: Identity) -> bool:
     """True for a plain file with one name that is one chunk."""
-    return identity[0] & _FILE_TYPE == _FILE_MODE and identity[1] <= WHOLE_FILE_MAX_BYTES and facts.st_nlink == 1
+    return identity[0] >> 12 == _FILE_KIND and identity[1] <= WHOLE_FILE_MAX_BYTES and facts.st_nlink == 1
 
 
 def _is_unchanged(batch: Batch, slices: list[Slice]) -> bool:

@@ -52,6 +52,9 @@ class Previous:
         try:
             for leaf in self.catalog.leaves():
                 page = leaf.page
+                if leaf.row.segment in self.unusable:
+                    # Taking such a page over whole is out of the question: it is put together and stored anew.
+                    leaf = leaf._replace(is_last=True)
                 identities = self._trusted(leaf)
                 for folder, start, stop in page.folders:
                     yield folder, Slice(leaf, start, stop, page.names[start:stop], identities[start:stop])

@@ -29,6 +29,8 @@ from shared.facts import (
     JobStartedSealed,
     PackRef,
     PacksStored,
+    RunAbandoned,
+    RunAbandonedSealed,
     Subject,
     plain_text,
 )
@@ -90,7 +92,8 @@ class _Run:
         self._lease.unusable |= unusable_segments(home)
         keys = RunKeys(home.keyring.site_id, home.keyring.current, home.keyring.default_domain)
         self.store = StoreWriter(home.packs, home.index, home.reader, keys, self._lease, home.cited,
-                                 home.world.randomness, may_start_processes=home.world.may_start_processes)
+                                 home.world.randomness, may_start_processes=home.world.may_start_processes,
+                                 pack_bytes=home.world.pack_bytes)  # fmt: skip
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)
         self._previous = home.ledger.history().newest_snapshot(request.name, is_good=True)
@@ -130,6 +133,7 @@ class _Run:
         summary = self._summary(draft)
         files_bytes = self._commit(snapshot, summary, draft.root)
         home = self._home
+        home.ledger.checkpoint()
         growth = self.store.stored_bytes + files_bytes + _log_bytes(home) - self._log_bytes
         notes = [self._cursor.damage + ": the files concerned were read again"] if self._cursor.damage else []
         return BackupResult(snapshot, summary, growth, self._seconds(), draft.figures.errors, draft.figures.alarms,
@@ -186,12 +190,20 @@ class _Run:
         return difference(home.keyring.site_id, snapshot, segments, base, base_segments)
 
     def fail(self, error: BaseException) -> None:
-        """Record why the job ended, if the log can still be written."""
+        """Record why the job ended and what stays of it, if the log can still be written.
+
+        Packs that are whole count as present, so that the next try goes on from there; the rest is given up.
+        """
         outcome: Outcome = "refused" if isinstance(error, RefusedError) else "failed"
+        run = self.store.run
         try:
+            self.store.close()
+            packs = (*self._packs, *self.store.take())
             self._home.ledger.record(
-                Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(message=plain_text(str(error))))
-            )  # fmt: skip
+                *([Fact(PacksStored(run=run, packs=packs))] if packs else []),
+                Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(message=plain_text(str(error)))),
+                Fact(RunAbandoned(run=run), RunAbandonedSealed(reason="the job did not come to its end")),
+            )
         except FarkeepError as second:
             self._home.notes.append(f"the end of the job could not be recorded: {second}")
 
@@ -214,7 +226,7 @@ def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None]
         if watch is not None:
             watch(run.capture)
         return run.perform()
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         run.fail(error)
         raise
     finally:

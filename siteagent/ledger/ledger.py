@@ -269,6 +269,11 @@ class Ledger:
             raise RefusedError("this log has no such position", subject=text, next_step="look at `farkeep events`")
         return position
 
+    def checkpoint(self) -> None:
+        """Move what was appended from the write-ahead file into the database, so that sizes on disk are final."""
+        with self._lock:
+            self._datastore.checkpoint()
+
     def close(self) -> None:
         """Keep the projection for the next time, and close the database; harmless when called twice."""
         with self._lock:

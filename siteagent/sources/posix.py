@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from operator import itemgetter
 
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, child_folder, path_of
 from siteagent.disk.confined import raise_handle_limit
@@ -22,6 +23,8 @@ _TYPES = {
     stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK, stat.S_IFIFO: FIFO,
     stat.S_IFCHR: CHARACTER_DEVICE, stat.S_IFBLK: BLOCK_DEVICE,
 }  # fmt: skip
+_KINDS = frozenset(kind >> 12 for kind in _TYPES)
+_FOLDER_KIND = stat.S_IFDIR >> 12
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 _INLINE_MAX = 4096
 """File systems keep the content of very small files inside the inode, where it counts as no block."""
@@ -84,45 +87,55 @@ class PosixView:
         except OSError as error:
             self._fail(folder.key, b"", error.strerror or str(error))
             return None
-        found.sort()
+        found.sort(key=itemgetter(0))
         names = [name for name, _ in found]
         facts = [about for _, about in found]
-        explicit = frozenset(folder.node.children) if folder.node else frozenset()
-        ancestors = explicit if folder.root is None else frozenset()
-        roots = folder.node.children if folder.node else {}
-        ancestors = frozenset(name for name in ancestors if roots[name].root is None)
-        return Batch(folder.key, names, [identity_of(about) for about in facts], facts, handle, ancestors)
+        children = folder.node.children if folder.node else {}
+        is_way = folder.root is None
+        ancestors = frozenset(name for name, node in children.items() if is_way and node.root is None)
+        return Batch(folder.key, names, list(map(identity_of, facts)), facts, handle, ancestors)
 
     def _scan(self, folder: _Folder, handle: int) -> list[tuple[bytes, os.stat_result]]:
-        found = []
-        children = folder.node.children if folder.node else None
         with os.scandir(handle) as listing:
-            for item in listing:
-                name = item.name.encode("utf-8", "surrogateescape")
-                try:
-                    if children and name in children and children[name].root is not None:
-                        found.append((name, os.stat(name, dir_fd=handle)))
-                    else:
-                        found.append((name, item.stat(follow_symlinks=False)))
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    self._fail(folder.key, name, error.strerror or str(error))
+            items = list(listing)
+        names = [item.name.encode("utf-8", "surrogateescape") for item in items]
+        children = folder.node.children if folder.node else None
+        try:
+            if children:
+                raise FileNotFoundError
+            found = list(zip(names, [item.stat(follow_symlinks=False) for item in items], strict=True))
+        except OSError:
+            found = self._look_at_each(folder, handle, names, children or {})
         return self._select(folder, handle, found)
+
+    def _look_at_each(self, folder: _Folder, handle: int, names: list[bytes],
+                      children: dict[bytes, Node]) -> list[tuple[bytes, os.stat_result]]:
+        """With care: a root among the names is followed, what vanished is passed over, trouble is noted."""
+        found = []
+        for name in names:
+            is_root = name in children and children[name].root is not None
+            try:
+                found.append((name, os.stat(name, dir_fd=handle, follow_symlinks=is_root)))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._fail(folder.key, name, error.strerror or str(error))
+        return found
 
     def _select(self, folder: _Folder, handle: int,
                 found: list[tuple[bytes, os.stat_result]]) -> list[tuple[bytes, os.stat_result]]:
-        sockets = [name for name, about in found if stat.S_IFMT(about.st_mode) not in _TYPES]
-        if sockets:
-            self.skipped.sockets += len(sockets)
-            found = [row for row in found if stat.S_IFMT(row[1].st_mode) in _TYPES]
+        if not _KINDS.issuperset({about.st_mode >> 12 for _, about in found}):
+            known = [row for row in found if row[1].st_mode >> 12 in _KINDS]
+            self.skipped.sockets += len(found) - len(known)
+            found = known
         if self._skips_caches and any(name == _CACHE_TAG for name, _ in found) and _is_cache(handle):
             self.skipped.excluded += len(found) - 1
             found = [row for row in found if row[0] == _CACHE_TAG]
-        selection, root = self._selection, folder.root or b"/"
-        if selection is None:
-            return found
-        children = folder.node.children if folder.node else {}
+        return found if self._selection is None else self._wanted(folder, found, self._selection)
+
+    def _wanted(self, folder: _Folder, found: list[tuple[bytes, os.stat_result]],
+                selection: Selection) -> list[tuple[bytes, os.stat_result]]:
+        children, root = folder.node.children if folder.node else {}, folder.root or b"/"
         kept = [
             (name, about) for name, about in found
             if name in children or not selection.excludes(
@@ -145,9 +158,8 @@ class PosixView:
     def _subfolders(self, folder: _Folder, batch: Batch) -> list[_Folder]:
         result = []
         children = folder.node.children if folder.node else {}
-        for name, identity, about in zip(batch.names, batch.identities, batch.facts, strict=True):
-            if not stat.S_ISDIR(identity[0]):
-                continue
+        for place in [at for at, identity in enumerate(batch.identities) if identity[0] >> 12 == _FOLDER_KIND]:
+            name, about = batch.names[place], batch.facts[place]
             node = children.get(name)
             path = child_folder(folder.key, name)
             if self._home == (about.st_dev, about.st_ino):

@@ -6,6 +6,7 @@ b"c" || chunk id (32)      -> segment name (20), place in its table u32, depth o
 b"s" || segment name (20)  -> pack id (16), offset u64, length u32, length of its sealed table u32
 b"p" || pack id (16)       -> number of segments u32      (this pack's rows are complete)
 b"v"                       -> format version u8
+b"x"                       -> present once a look-up failed: the next owner starts with an empty index
 ```
 Pages are found like chunks. Every hit is confirmed against the segment's sealed table before it is believed
 (siteagent.store.reader); a pack whose `p` row is missing is read again from its trailer and tables.
@@ -13,6 +14,7 @@ Pages are found like chunks. Every hit is confirmed against the segment's sealed
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -67,40 +69,60 @@ def _options() -> Options:
 
 
 class Index:
-    """The open index of one home."""
+    """The open index of one home.
+
+    RocksDB raises bare `Exception` for every kind of damage; here that means: nothing is known. `is_broken` is then
+    set, look-ups find nothing, and the next owner starts with an empty index.
+    """
 
     def __init__(self, folder: str) -> None:
         """Open or make the index; one that cannot be opened or has another version is thrown away."""
         self._folder = folder
-        self.was_reset = False
+        self.is_broken = False
+        self._rows: Rdict | None = None
         try:
             self._rows = Rdict(folder, _options())
-            usable = self._rows.get(b"v", _VERSION) == _VERSION
+            is_usable = self._rows.get(b"v", _VERSION) == _VERSION and self._rows.get(b"x") is None
         except Exception:
-            usable = False
-        if not usable:
+            is_usable = False
+        if is_usable and self._rows is not None:
+            self._rows.put(b"v", _VERSION)
+        else:
             self.reset()
-        self._rows.put(b"v", _VERSION)
 
     def reset(self) -> None:
         """Throw all rows away and start empty."""
-        if hasattr(self, "_rows"):
+        if self._rows is not None:
             self._rows.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         self._rows = Rdict(self._folder, _options())
         self._rows.put(b"v", _VERSION)
-        self.was_reset = True
+        self.is_broken = False
+
+    def _get(self, key: bytes, size_bytes: int) -> bytes | None:
+        try:
+            row = self._rows.get(key) if self._rows is not None else None
+        except Exception:
+            self._give_up()
+            return None
+        return row if isinstance(row, bytes) and len(row) == size_bytes else None
+
+    def _give_up(self) -> None:
+        self.is_broken = True
+        with contextlib.suppress(Exception):
+            if self._rows is not None:
+                self._rows.put(b"x", b"broken")
 
     def find(self, chunk_id: bytes) -> Place | None:
         """Where a chunk is said to lie, or None."""
-        row = self._rows.get(b"c" + chunk_id)
-        return Place(*_PLACE.unpack(row)) if row is not None and len(row) == _PLACE.size else None
+        row = self._get(b"c" + chunk_id, _PLACE.size)
+        return Place(*_PLACE.unpack(row)) if row is not None else None
 
     def spot(self, segment: SegmentName) -> Spot | None:
         """Where a segment is said to lie, or None."""
-        row = self._rows.get(b"s" + segment)
-        return Spot(*_SPOT.unpack(row)) if row is not None and len(row) == _SPOT.size else None
+        row = self._get(b"s" + segment, _SPOT.size)
+        return Spot(*_SPOT.unpack(row)) if row is not None else None
 
     def is_empty(self) -> bool:
         """True when no chunk has a row."""
@@ -115,28 +137,50 @@ class Index:
         return (key[1:] for key in self._keys(b"s") if len(key) == 1 + NAME_BYTES)
 
     def _keys(self, prefix: bytes) -> Iterator[bytes]:
-        for key in self._rows.keys(from_key=prefix):
-            if not isinstance(key, bytes) or key[:1] != prefix:
-                return
-            yield key
+        try:
+            if self._rows is not None:
+                yield from _with_prefix(self._rows, prefix)
+        except Exception:
+            self._give_up()
 
     def add_pack(self, pack_id: bytes, rows: list[Row], chunks: Iterable[tuple[SegmentName, bytes, list[int]]]) -> None:
-        """Add a pack's rows: its segments, and per segment the joined chunk ids and the depth of each chunk."""
-        for name, ids, depths in chunks:
+        """Add a pack's rows: its segments, and per segment the joined chunk ids and the depth of each chunk.
+
+        The row that says a pack is complete is written last; a pack without it is read again by the next owner.
+        """
+        try:
+            for name, ids, depths in chunks:
+                batch = WriteBatch(raw_mode=True)
+                for place, depth in enumerate(depths):
+                    batch.put(b"c" + ids[place * 32 : place * 32 + 32], _PLACE.pack(name, place, depth))
+                self._write(batch)
             batch = WriteBatch(raw_mode=True)
-            for place, depth in enumerate(depths):
-                batch.put(b"c" + ids[place * 32 : place * 32 + 32], _PLACE.pack(name, place, depth))
+            for row in rows:
+                batch.put(b"s" + row.name, _SPOT.pack(pack_id, row.offset, row.length, row.table_length))
+            batch.put(b"p" + pack_id, _COUNT.pack(len(rows)))
+            self._write(batch)
+        except Exception:
+            self._give_up()
+
+    def _write(self, batch: WriteBatch) -> None:
+        if self._rows is not None:
             self._rows.write(batch)
-        batch = WriteBatch(raw_mode=True)
-        for row in rows:
-            batch.put(b"s" + row.name, _SPOT.pack(pack_id, row.offset, row.length, row.table_length))
-        batch.put(b"p" + pack_id, _COUNT.pack(len(rows)))
-        self._rows.write(batch)
 
     def drop_pack(self, pack_id: bytes) -> None:
         """Forget that a pack's rows are complete (its chunk rows are refused when a hit is confirmed)."""
-        self._rows.delete(b"p" + pack_id)
+        with contextlib.suppress(Exception):
+            if self._rows is not None:
+                self._rows.delete(b"p" + pack_id)
 
     def close(self) -> None:
         """Close the database."""
-        self._rows.close()
+        if self._rows is not None:
+            rows, self._rows = self._rows, None
+            rows.close()
+
+
+def _with_prefix(rows: Rdict, prefix: bytes) -> Iterator[bytes]:
+    for key in rows.keys(from_key=prefix):
+        if not isinstance(key, bytes) or key[:1] != prefix:
+            return
+        yield key

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from shared.errors import BugError
+from shared.errors import BugError, FarkeepError
 from shared.facts import PackRef
 from shared.randomness import Randomness
 from siteagent.disk.disk import Buffer
@@ -114,4 +115,5 @@ class PackWriter:
         """Give up the pack that is being filled (the job failed)."""
         pack, self._current = self._current, None
         if pack is not None:
-            pack.sink.discard()
+            with contextlib.suppress(FarkeepError, FileNotFoundError):
+                pack.sink.discard()

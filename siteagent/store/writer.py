@@ -21,7 +21,7 @@ from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.index import Index
 from siteagent.store.leases import Lease
 from siteagent.store.names import RUN_BYTES, SegmentName, segment_name
-from siteagent.store.pack import Cited
+from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import Packs
 from siteagent.store.packwriter import PackWriter
 from siteagent.store.pipeline import Filled, Pipeline, SealingKeys
@@ -87,12 +87,12 @@ class StoreWriter:
 
     def __init__(self, packs: Packs, index: Index, reader: SegmentReader, keys: RunKeys, lease: Lease,
                  cited: Callable[[], Cited], randomness: Randomness, workers: int = 0,
-                 may_start_processes: bool = True) -> None:
+                 may_start_processes: bool = True, pack_bytes: int = PACK_BYTES) -> None:
         self.run = randomness.bits(RUN_BYTES)
         self._keys, self._index, self._reader, self._lease = keys, index, reader, lease
         self._chunk_key, self._page_key = keys.domain.chunk_id_key, keys.domain.page_id_key
         self._writers = {
-            kind: PackWriter(packs, index, keys.site, kind, cited, randomness) for kind in (DATA, CATALOG)
+            kind: PackWriter(packs, index, keys.site, kind, cited, randomness, pack_bytes) for kind in (DATA, CATALOG)
         }  # fmt: skip
         sealing = SealingKeys(keys.site, keys.domain.id, keys.epoch, {DATA: self._chunk_key, CATALOG: self._page_key})
         self._pipeline = Pipeline(self.run, sealing, self._writers, workers, may_start_processes)
@@ -102,6 +102,7 @@ class StoreWriter:
         self._pages = _Stream(CATALOG, self._pipeline, self._next_number, self.run)
         self._placed: dict[bytes, SegmentName] = {}
         self._is_first, self._has_forgotten = index.is_empty(), False
+        self._is_closed = False
         self.bytes_new = 0
 
     def _next_number(self) -> int:
@@ -177,6 +178,10 @@ class StoreWriter:
         self._pipeline.drain()
         for writer in self._writers.values():
             writer.flush()
+        return self.take()
+
+    def take(self) -> list[PackRef]:
+        """The packs that are durable and were not handed out yet."""
         return [pack for writer in self._writers.values() for pack in writer.take()]
 
     @property
@@ -190,7 +195,10 @@ class StoreWriter:
         return self._pipeline.incompressible_bytes
 
     def close(self) -> None:
-        """End the workers; packs not finished are given up."""
+        """End the workers; packs not finished are given up. Harmless when called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._pipeline.close()
         for writer in self._writers.values():
             writer.discard()
