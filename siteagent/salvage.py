@@ -79,6 +79,7 @@ def prepare_writing(home: Home) -> None:
     Raises RefusedError when the log was rewound, DamagedError when it does not read.
     """
     headers = require_newest(home)
+    _settle(home, headers)
     if home.ledger.verdict is Verdict.UNPROVEN:
         home.ledger.open_log_epoch("unproven")
     refresh_index(home)
@@ -92,6 +93,14 @@ def prepare_writing(home: Home) -> None:
                               RunAbandonedSealed(reason="the job was cut off")))  # fmt: skip
     home.ledger.record(*facts)
     _clean(home, unfinished)
+
+
+def _settle(home: Home, headers: _Headers) -> None:
+    """Make durable what a command that was cut off gave a name and did not sync any more: facts will rest on it."""
+    if headers:
+        home.packs.settle()
+    if _unrecorded_keys(home) or not home.ledger.history().snapshot_ids:
+        home.disk.sync_folder("")
 
 
 def require_newest(home: Home) -> _Headers:
@@ -186,10 +195,7 @@ def _is_sound(home: Home, pack_id: bytes, rows: list[Row]) -> bool:
 def _clean(home: Home, unfinished: list[bytes]) -> None:
     for pack_id in unfinished:
         home.packs.delete(pack_id)
-    known = set(home.ledger.history().snapshot_ids)
-    for snapshot in home.snapshots.manifests():
-        if snapshot not in known:
-            home.snapshots.remove(snapshot)
+    home.snapshots.remove_others(set(home.ledger.history().snapshot_ids))
 
 
 def unusable_segments(home: Home) -> frozenset[SegmentName]:

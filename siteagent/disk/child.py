@@ -21,6 +21,10 @@ from shared.errors import UnavailableError
 REQUESTS, REPLIES, FIRST_EXTRA = 3, 4, 5
 MESSAGE_MAX = 64 << 20
 _HIGH = 200
+_TUNABLES = ":".join((
+    "glibc.malloc.hugetlb=1", "glibc.malloc.mmap_threshold=268435456", "glibc.malloc.trim_threshold=268435456",
+    "glibc.malloc.top_pad=16777216",
+))  # fmt: skip
 T = TypeVar("T")
 
 
@@ -67,6 +71,11 @@ def _command(module: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", start]
 
 
+def _environment() -> dict[str, str]:
+    """Keep megabyte buffers in one heap of huge pages: compression gained 7 to 13 % (ARCHITECTURE.md)."""
+    return {"GLIBC_TUNABLES": _TUNABLES, **os.environ}
+
+
 class Child:
     """A child process, seen from its parent."""
 
@@ -79,7 +88,7 @@ class Child:
         actions = [(os.POSIX_SPAWN_DUP2, source, _HIGH + number) for number, source in enumerate(sources)]
         actions += [(os.POSIX_SPAWN_DUP2, _HIGH + number, REQUESTS + number) for number in range(len(sources))]
         try:
-            self.process = os.posix_spawn(sys.executable, _command(module), os.environ, file_actions=actions)
+            self.process = os.posix_spawn(sys.executable, _command(module), _environment(), file_actions=actions)
         except OSError:
             os.close(self._requests)
             os.close(self._replies)

@@ -11,10 +11,10 @@ from shared.keyfile import KeyFile, encode_plain, encode_protected
 from shared.keyring import Keyring
 from shared.keyringfile import encode_keyring
 from shared.organisation import Organisation
-from siteagent.disk.durable import write_durably
+from siteagent.disk.durable import PART, write_durably
 from siteagent.home import LOG_FOLDER, Access, World, require_local
 from siteagent.ledger.ledger import Ledger
-from siteagent.store.layout import FORMAT_FILE, KEYRING_FILE, make_folders, write_format
+from siteagent.store.layout import FOLDERS, FORMAT_FILE, KEYRING_FILE, make_folders, write_format
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def initialise(new: NewHome, world: World) -> bytes:
     access = new.access
     _require_free(access)
     parent = os.path.dirname(access.home)
-    os.makedirs(parent, exist_ok=True)
+    _make_durably(parent, world)
     require_local(parent, world)
     disk, beside = world.disk(access.home), world.disk(parent)
     beside.make_folder(os.path.basename(access.home))
@@ -47,11 +47,24 @@ def initialise(new: NewHome, world: World) -> bytes:
     keyring = Keyring.create(secret, new.organisation, world.randomness, world.clock)
     write_key_file(access, KeyFile(keyring.site_id, secret), world)
     write_durably(disk, KEYRING_FILE, encode_keyring(keyring))
-    with Ledger.create(os.path.join(access.home, LOG_FOLDER), keyring, world.clock, world.randomness,
-                       site_name=new.site_name) as ledger:  # fmt: skip
+    log = os.path.join(access.home, LOG_FOLDER)
+    with Ledger.create(log, keyring, world.clock, world.randomness, site_name=new.site_name,
+                       disk=world.disk(log)) as ledger:  # fmt: skip
         write_durably(beside, os.path.basename(access.home) + ".head", ledger.high_water())
     write_format(disk, keyring.site_id)
     return keyring.site_id
+
+
+def _make_durably(folder: str, world: World) -> None:
+    """Make a folder and those above it that are missing, each with its name synced."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        above = world.disk(os.path.dirname(path))
+        above.make_folder(os.path.basename(path))
+        above.sync_folder("")
 
 
 def write_key_file(access: Access, key: KeyFile, world: World) -> None:
@@ -65,6 +78,10 @@ def write_key_file(access: Access, key: KeyFile, world: World) -> None:
 def _require_free(access: Access) -> None:
     if os.path.exists(os.path.join(access.home, FORMAT_FILE)):
         raise RefusedError("there is a home already", subject=access.home, next_step="use it, or choose another --home")
+    if os.path.exists(os.path.join(access.home, KEYRING_FILE)):
+        raise RefusedError("there is a home without its format file", subject=access.home,
+                           next_step="was an `init` cut off here: remove this folder and its key file, then run `init` "
+                                     "again; else put the file `format` back from a copy of the home")
     if os.path.isdir(access.home) and _foreign(access.home):
         raise RefusedError("the folder is not empty", subject=access.home, next_step="choose an empty or new folder")
     if os.path.exists(access.key_path):
@@ -73,5 +90,7 @@ def _require_free(access: Access) -> None:
 
 
 def _foreign(home: str) -> list[str]:
-    made = {"packs", "snapshots", "reaches", "index", "log", "restores", KEYRING_FILE, KEYRING_FILE + ".part"}
-    return [name for name in os.listdir(home) if name not in made]
+    """What in a folder was not left by an `init` that was cut off before it wrote the keyring."""
+    foreign = [name for name in os.listdir(home) if name not in (*FOLDERS, KEYRING_FILE + PART)]
+    folders = [os.path.join(home, name) for name in FOLDERS]
+    return foreign + [folder for folder in folders if os.path.isdir(folder) and os.listdir(folder)]

@@ -19,7 +19,7 @@ from shared.facts import (
     plain_text,
 )
 from shared.tree import FOLDER, child_folder, folder_key
-from siteagent.disk.confined import Confined
+from siteagent.disk.confined import Confined, inherits_nothing
 from siteagent.home import Home, is_read_only
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.history import SnapshotEntry
@@ -164,15 +164,16 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
     handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     umask = os.umask(0)
     try:
-        confined = Confined(handle)
+        is_fresh = is_new and inherits_nothing(handle)
+        confined = Confined(handle, is_fresh=is_fresh)
         if request.deletes:
             extra = _allowed_extra(home, request, catalog, mapping, confined, is_marked or is_new)
             deleted, errors = remove(extra, confined)
             result.deleted += deleted
             result.answer.errors += errors + extra.kept
         marks.make(target)
-        worker = Worker(home.reader, confined, mapping, home.keyring.default_domain.chunk_id_key)
-        crew = _crew(home, request, catalog, mapping, worker, handle)
+        worker = Worker(home.reader, confined, mapping, _chunk_key(home, request))
+        crew = _crew(home, request, catalog, mapping, worker, handle, is_fresh=is_fresh)
         restorer = Restorer(worker, crew, confined)
         if watch is not None:
             watch(restorer)
@@ -187,7 +188,7 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
 
 
 def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, worker: Worker,
-          target: int) -> Crew:
+          target: int, *, is_fresh: bool) -> Crew:
     entries, size_bytes = size_below(catalog, mapping.prefix)
     is_small = entries <= ALONE_ENTRIES_MAX and size_bytes <= ALONE_BYTES_MAX
     if is_small or request.selection is not None or mapping.only_name or not home.world.may_start_processes:
@@ -197,12 +198,19 @@ def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mappin
         EpochSecrets(keys.number, keys.seal_key, keys.manifest_key, keys.fact_key, keys.mark_key)
         for keys in map(home.keyring.epoch, range(1, home.keyring.current.number + 1))
     ]
-    setup = Setup(home.path, epochs, mapping.prefix, mapping.only_name, home.keyring.default_domain.chunk_id_key,
-                  len(spots))  # fmt: skip
+    setup = Setup(home.path, epochs, mapping.prefix, mapping.only_name, _chunk_key(home, request),
+                  is_fresh, len(spots))  # fmt: skip
     try:
         return Processes(setup, spots, target)
     except OSError:
         return Alone(worker)
+
+
+def _chunk_key(home: Home, request: RestoreRequest) -> bytes:
+    """The key of chunk ids in the dedup domain that the snapshot belongs to."""
+    summary = request.snapshot.summary
+    keyring = home.keyring
+    return (keyring.domain(summary.domain) if summary is not None else keyring.default_domain).chunk_id_key
 
 
 def _spots(home: Home, request: RestoreRequest) -> Iterator[tuple[SegmentName, Spot]]:

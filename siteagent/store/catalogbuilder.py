@@ -54,7 +54,7 @@ class CatalogBuilder:
     def _add(self, entry: Entry) -> None:
         folder, name = entry.folder, entry.name
         extra = len(entry.ids) + len(entry.target) + len(entry.xattrs)
-        if folder is not self._folder:
+        if folder is not self._folder and folder != self._folder:
             self._folder, self._prefix = folder, folder + b"\0\0"
             extra += len(folder)
         self._rows.add(entry, self._prefix + escaped(name), len(name) + _ROW_BYTES, extra)

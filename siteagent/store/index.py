@@ -95,6 +95,8 @@ class Index:
         if self._rows is not None:
             self._rows.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if os.path.lexists(self._folder) and not os.path.isdir(self._folder):
+            os.unlink(self._folder)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         self._rows = Rdict(self._folder, _options())
         self._rows.put(b"v", _VERSION)

@@ -53,6 +53,9 @@ class Packs(Protocol):
     def unfinished(self) -> list[bytes]:
         """Ids of packs that were begun and neither finished nor removed."""
 
+    def settle(self) -> None:
+        """Make the names of all finished packs durable: a run that was cut off may not have come to that."""
+
     def delete(self, pack_id: bytes) -> None:
         """Remove a pack, finished or not; harmless when it is not there."""
 
@@ -134,6 +137,10 @@ class FolderPacks:
     def unfinished(self) -> list[bytes]:
         """Ids of packs that were begun only."""
         return _ids(self._disk.list(FOLDER), _PART)
+
+    def settle(self) -> None:
+        """Sync the names of the finished packs; their content was synced before they got them."""
+        self._disk.sync_folder(FOLDER)
 
     def delete(self, pack_id: bytes) -> None:
         """Remove a pack, finished or not."""

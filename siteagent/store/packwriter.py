@@ -30,12 +30,13 @@ class StoredSegment:
 
 @dataclass
 class OpenPack:
-    """A pack being filled."""
+    """A pack being filled. One in which a write or a check failed is never finished: the job fails in that thread."""
 
     header: PackHeader
     sink: PackSink
     size_bytes: int = HEADER_BYTES
     users: int = 0
+    is_sound: bool = True
     rows: list[Row] = field(default_factory=list)
     segments: list[StoredSegment] = field(default_factory=list)
 
@@ -57,35 +58,55 @@ class PackWriter:
         length = sum(map(len, parts))
         with self._changed:
             pack = self._current or self._begin()
+            try:
+                offset = pack.sink.append(parts)
+            except BaseException:
+                pack.is_sound = False
+                raise
             pack.users += 1
-            offset = pack.sink.append(parts)
             pack.size_bytes += length
             pack.rows.append(Row(segment.name, offset, length, len(parts[1]), segment.digest))
             pack.segments.append(segment)
             is_full = pack.size_bytes >= self._pack_bytes
             if is_full:
                 self._current = None
+        failure = None
         try:
             check(pack.sink.read_at(offset, length))
-        finally:
-            with self._changed:
-                pack.users -= 1
-                self._changed.notify_all()
+        except BaseException as error:
+            pack.is_sound, failure = False, error
+        with self._changed:
+            pack.users -= 1
+            self._changed.notify_all()
         if is_full:
             self._finish(pack)
+        if failure is not None:
+            raise failure
 
     def _begin(self) -> OpenPack:
         header = PackHeader(self._kind, self._site, self._randomness.bits(16), self._cited())
-        pack = self._current = OpenPack(header, self._packs.begin(header.pack_id))
-        pack.sink.append([header.encode()])
+        pack = OpenPack(header, self._packs.begin(header.pack_id))
+        try:
+            pack.sink.append([header.encode()])
+        except BaseException:
+            _discard(pack)
+            raise
+        self._current = pack
         return pack
 
     def _finish(self, pack: OpenPack) -> None:
         with self._changed:
             self._changed.wait_for(lambda: pack.users == 0)
+        if not pack.is_sound:
+            _discard(pack)
+            return
         trailer = encode_trailer(pack.header, pack.rows)
-        pack.sink.append([trailer])
-        pack.sink.finish()
+        try:
+            pack.sink.append([trailer])
+            pack.sink.finish()
+        except BaseException:
+            _discard(pack)
+            raise
         self._index.add_pack(
             pack.header.pack_id, pack.rows,
             ((segment.name, segment.ids, segment.depths) for segment in pack.segments),
@@ -115,5 +136,9 @@ class PackWriter:
         """Give up the pack that is being filled (the job failed)."""
         pack, self._current = self._current, None
         if pack is not None:
-            with contextlib.suppress(FarkeepError, FileNotFoundError):
-                pack.sink.discard()
+            _discard(pack)
+
+
+def _discard(pack: OpenPack) -> None:
+    with contextlib.suppress(FarkeepError, FileNotFoundError):
+        pack.sink.discard()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from shared.errors import DamagedError
+import contextlib
+
+from shared.errors import DamagedError, HostileError
 from shared.manifest import MANIFEST_LIMIT_BYTES, Manifest, decode_manifest, decode_manifest_header, manifest_digest
 from siteagent.disk.disk import Disk
-from siteagent.disk.durable import read_whole, remove_quietly, write_durably
+from siteagent.disk.durable import PART, read_whole, remove_quietly, write_durably
 from siteagent.store.names import SegmentName
 from siteagent.store.reach import BYTES_MAX, Reach, apply, decode_reach
 from siteagent.store.reader import Keys
@@ -57,10 +59,32 @@ class SnapshotFiles:
         names = self._disk.list(_MANIFESTS)
         return [bytes.fromhex(name.removesuffix(_SUFFIX)) for name in names if _is_manifest(name)]
 
-    def remove(self, snapshot: bytes) -> None:
-        """Remove what an abandoned run left."""
-        remove_quietly(self._disk, f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}")
-        remove_quietly(self._disk, f"{_REACHES}/{snapshot.hex()}")
+    def remove_others(self, known: set[bytes]) -> None:
+        """Remove what abandoned runs left: manifests and reaches of other snapshots than these, and unfinished files.
+
+        The reach of a manifest that was set aside stays with it, and so does one that a kept reach differs from.
+        """
+        manifests, reaches = self._disk.list(_MANIFESTS), self._disk.list(_REACHES)
+        kept = {snapshot.hex() for snapshot in known}
+        kept.update(name.partition(".")[0] for name in manifests if name.endswith(_ASIDE))
+        for folder, suffix, names in ((_MANIFESTS, _SUFFIX, manifests), (_REACHES, "", reaches)):
+            for name in names:
+                stem = name.removesuffix(PART).removesuffix(suffix)
+                is_left = name == stem + suffix + PART or (name == stem + suffix and stem not in kept)
+                is_base = folder == _REACHES and name == stem and is_left and stem in self._bases(kept)
+                if is_left and not is_base and _is_id(stem):
+                    remove_quietly(self._disk, f"{folder}/{name}")
+
+    def _bases(self, kept: set[str]) -> set[str]:
+        """The ids of all snapshots whose reaches those of `kept` rest on."""
+        found: set[str] = set()
+        for stem in filter(_is_id, kept):
+            snapshot = bytes.fromhex(stem)
+            with contextlib.suppress(DamagedError, HostileError):
+                while (base := self.reach(snapshot).base) and base.hex() not in found:
+                    found.add(base.hex())
+                    snapshot = base
+        return found
 
     def set_aside(self, snapshot: bytes) -> str:
         """Give a manifest that cannot be used a name that stands for no snapshot; returns it."""
@@ -78,5 +102,8 @@ class SnapshotFiles:
 
 
 def _is_manifest(name: str) -> bool:
-    stem = name.removesuffix(_SUFFIX)
-    return name.endswith(_SUFFIX) and len(stem) == 32 and set(stem) <= set("0123456789abcdef")
+    return name.endswith(_SUFFIX) and _is_id(name.removesuffix(_SUFFIX))
+
+
+def _is_id(stem: str) -> bool:
+    return len(stem) == 32 and set(stem) <= set("0123456789abcdef")

@@ -1,0 +1,78 @@
+"""One command while it runs: its options, its output, and the home it works on."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping
+
+    from siteagent.cli.output import Output
+    from siteagent.cli.settings import Settings
+    from siteagent.home import Access, Home, World
+
+
+class Session:
+    """What a command module is given."""
+
+    def __init__(self, command: str, options: Namespace, output: Output, environment: Mapping[str, str],
+                 world: World | None = None) -> None:
+        """`world` replaces clock, randomness and disks in tests."""
+        self.command, self.options, self.output, self.environment = command, options, output, environment
+        self._world = world
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Home, key file, passphrase file; raises UsageError or RefusedError."""
+        from siteagent.cli.settings import find_settings
+
+        return find_settings(self.options, self.environment)
+
+    @cached_property
+    def world(self) -> World:
+        """Time, chance and disks."""
+        if self._world is not None:
+            return self._world
+        from shared.clock import SystemClock
+        from shared.randomness import SystemRandomness
+        from siteagent.home import World
+
+        return World(SystemClock(), SystemRandomness())
+
+    @cached_property
+    def access(self) -> Access:
+        """How to get at the home; raises RefusedError when the passphrase file does not read."""
+        from siteagent.cli.settings import passphrase
+        from siteagent.home import Access
+
+        found = self.settings
+        return Access(found.home, found.key_file, passphrase(found), found.wait_s)
+
+    def open_home(self) -> Home:
+        """Become the owner of the home and open it; close it afterwards."""
+        from siteagent.home import open_home
+
+        return open_home(self.access, self.command, self.world)
+
+    def notes(self, notes: list[str]) -> None:
+        """Say what was noticed on the way."""
+        for note in notes:
+            self.output.warn(f"note: {note}")
+
+
+def user_name() -> str:
+    """The name of the user who runs this, or the number when it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def host_name() -> str:
+    """The name of this machine."""
+    return os.uname().nodename

@@ -1,0 +1,153 @@
+"""The part of a verification that goes pack by pack: trailers, roots in the log, the index, and every segment."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from shared.errors import FarkeepError
+from shared.facts import PackRef
+from siteagent.home import Home
+from siteagent.jobs.sampling import Sampling
+from siteagent.store.index import Spot
+from siteagent.store.names import SegmentName
+from siteagent.store.pack import PackHeader, Row, pack_root, read_trailer
+from siteagent.store.packs import FolderPacks
+from siteagent.store.packwalk import pack_contents
+from siteagent.store.scrub import Scrub, ScrubResult
+from siteagent.store.segment import KIND_NAMES
+
+
+class PackProgress(Protocol):
+    """Who is told how far it went."""
+
+    packs: int
+    packs_done: int
+    bytes_read: int
+
+
+class PackCheck:
+    """Checks the packs of one home."""
+
+    def __init__(self, home: Home, packs: FolderPacks, sampling: Sampling, suspects: set[SegmentName],
+                 progress: PackProgress) -> None:
+        self._home, self._packs, self._sampling, self._progress = home, packs, sampling, progress
+        self._scrub = Scrub(home.keyring, sampling.has, suspects)
+        self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
+        self.problems: list[tuple[str, str]] = []
+        self.not_proven: list[str] = []
+        self.notes: list[str] = []
+        self.trailer_bytes = 0
+
+    @property
+    def result(self) -> ScrubResult:
+        """What was found in the segments."""
+        return self._scrub.result
+
+    def run(self) -> None:
+        """Check every pack that is there or that the log says is there."""
+        there, recorded = set(self._packs.finished()), self._recorded()
+        self._progress.packs = len(there)
+        for pack_id in sorted(set(recorded) - there):
+            self.problems.append((_subject(pack_id), "a pack is missing"))
+        for pack_id in sorted(there):
+            self._check(pack_id, recorded.get(pack_id))
+            self._progress.packs_done += 1
+            self._progress.bytes_read = self.result.bytes_read
+        if unknown := len(there - set(recorded)):
+            self.not_proven.append(f"{unknown} packs belong to no recorded run: nothing rests on them")
+        self._read_nearest()
+
+    def _recorded(self) -> dict[bytes, PackRef]:
+        try:
+            return self._home.ledger.history().packs
+        except FarkeepError:
+            return {}
+
+    def _check(self, pack_id: bytes, recorded: PackRef | None) -> None:
+        subject = _subject(pack_id)
+        try:
+            pack = self._packs.open(pack_id)
+            about, rows = read_trailer(pack, subject)
+        except FarkeepError as error:
+            self.problems.append((subject, error.message))
+            self._walk(pack_id)
+            return
+        if (problem := _contradiction(pack_id, pack.size_bytes, about, rows, recorded, self._home.keyring.site_id)):
+            self.problems.append((subject, problem))
+        self.trailer_bytes += pack.size_bytes - sum(row.length for row in rows)
+        self._heal_index(pack_id, rows)
+        self._scrub.pack(pack, about, rows)
+        self._note_nearest(pack_id, about, rows)
+
+    def _walk(self, pack_id: bytes) -> None:
+        """Check what can be found in a pack without its trailer; all of it is opened whole on the way."""
+        try:
+            pack = self._packs.open(pack_id)
+        except FarkeepError:
+            return
+        contents = pack_contents(pack, pack_id, _subject(pack_id), self._home.keyring)
+        rows = [row for row, _ in contents.rows]
+        self.result.segments += len(rows)
+        self.result.whole += len(rows)
+        self.result.bytes_read += pack.size_bytes
+        for row in rows:
+            self.result.present.add(row.name)
+        self._home.index.add_pack(pack_id, rows, contents.chunk_rows())
+        self.notes.append(f"{_subject(pack_id)}: {len(rows)} segments were found without its trailer")
+
+    def _heal_index(self, pack_id: bytes, rows: list[Row]) -> None:
+        """The index is only a cache: where it says something else than a trailer, it is corrected."""
+        index = self._home.index
+        wrong = {row.name for row in rows
+                 if index.spot(row.name) != Spot(pack_id, row.offset, row.length, row.table_length)}
+        if not wrong:
+            return
+        contents = pack_contents(self._packs.open(pack_id), pack_id, _subject(pack_id), self._home.keyring)
+        good = [row for row, _ in contents.rows]
+        wrong &= {row.name for row in good}
+        if wrong:
+            index.add_pack(pack_id, good, contents.chunk_rows())
+            self.notes.append(f"the index was wrong about {len(wrong)} segments of {_subject(pack_id)}: corrected")
+
+    def _note_nearest(self, pack_id: bytes, about: PackHeader, rows: list[Row]) -> None:
+        """Keep the segment that a larger sample would have taken first, in case this one takes none."""
+        if self._sampling.is_nothing or self._sampling.is_everything:
+            return
+        for row in rows:
+            rank = self._sampling.rank(row.name)
+            if self._nearest is None or rank < self._nearest[0]:
+                self._nearest = rank, pack_id, about, row
+
+    def _read_nearest(self) -> None:
+        if self._nearest is None or self.result.whole:
+            return
+        _, pack_id, about, row = self._nearest
+        scrub = Scrub(self._home.keyring, lambda _: True)
+        try:
+            scrub.pack(self._packs.open(pack_id), about, [row])
+        finally:
+            scrub.close()
+        self.result.whole += 1
+        self.result.bytes_read += row.length
+        self.result.damaged.update(scrub.result.damaged)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._scrub.close()
+
+
+def _contradiction(pack_id: bytes, size_bytes: int, about: PackHeader, rows: list[Row], recorded: PackRef | None,
+                   site: bytes) -> str:
+    """What a sound trailer says otherwise than file name, site and log; empty when nothing."""
+    if about.pack_id != pack_id or about.site != site:
+        return "a pack is another one than its name says, or another site's"
+    if recorded is None:
+        return ""
+    found = (KIND_NAMES.get(about.kind, ""), size_bytes, len(rows), pack_root(rows))
+    if found != (recorded.kind, recorded.size_bytes, recorded.segments, recorded.root):
+        return "a pack is not the one that the log has the root of"
+    return ""
+
+
+def _subject(pack_id: bytes) -> str:
+    return f"packs/{pack_id.hex()}.pack"

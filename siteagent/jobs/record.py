@@ -1,0 +1,66 @@
+"""Jobs as facts: who started what, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.errors import FarkeepError, RefusedError
+from shared.facts import Fact, JobEnded, JobEndedSealed, JobStarted, JobStartedSealed, plain_text
+from siteagent.home import Home, is_read_only
+from siteagent.ledger.high_water import Verdict
+
+Outcome = Literal["done", "partial", "failed", "refused"]
+
+
+@dataclass(frozen=True)
+class Who:
+    """The user and machine that ask."""
+
+    user: str
+    host: str
+
+
+@dataclass
+class RunningJob:
+    """A job that is being recorded: what goes into its last facts. `id` is empty when nothing is recorded."""
+
+    id: bytes = b""
+    outcome: Outcome = "done"
+    counters: dict[str, int] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
+    """Recorded in one transaction with the end of the job."""
+
+
+@contextmanager
+def recorded(
+    home: Home, kind: str, who: Who, what: tuple[str, ...], *, is_reading: bool = False
+) -> Iterator[RunningJob]:
+    """Record a job around a block; a job that only reads runs unrecorded on a home that must not be written."""
+    if is_reading and is_read_only(home):
+        yield RunningJob()
+        return
+    if home.ledger.verdict is Verdict.UNPROVEN:
+        home.ledger.open_log_epoch("unproven")
+    job = RunningJob(home.world.randomness.bits(16))
+    started = JobStartedSealed(user=plain_text(who.user), host=plain_text(who.host),
+                               what=tuple(plain_text(word) for word in what))
+    home.ledger.record(Fact(JobStarted(job=job.id, kind=kind), started))
+    try:
+        yield job
+    except BaseException as error:
+        _record_failure(home, job, error)
+        raise
+    ended = Fact(JobEnded(job=job.id, outcome=job.outcome), JobEndedSealed(counters=job.counters))
+    home.ledger.record(*job.facts, ended)
+
+
+def _record_failure(home: Home, job: RunningJob, error: BaseException) -> None:
+    outcome: Outcome = "refused" if isinstance(error, RefusedError) else "failed"
+    try:
+        sealed = JobEndedSealed(message=plain_text(str(error)))
+        home.ledger.record(Fact(JobEnded(job=job.id, outcome=outcome), sealed))
+    except FarkeepError as second:
+        home.notes.append(f"the end of the job could not be recorded: {second}")

@@ -1,0 +1,157 @@
+"""Taking back what the log does not know: after it was put back from an old copy, was lost, or was damaged.
+
+1. A log that is missing or does not read is replaced by what can be saved of it (siteagent.ledger.rescue).
+2. Is there proof that facts are missing (the high-water mark, packs or manifests that cite later heads, a rescue), a
+   new log epoch begins.
+3. Packs with a sound trailer, key records, and snapshots whose manifest opens and whose reach is there become facts.
+
+Nothing is swept and nothing is removed; a manifest that cannot be taken back gets another name, so that it does not
+stand for a snapshot, and is reported.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
+from shared.facts import Fact, KeyAdded, LogReadopted, LogReadoptedSealed, PackRef, Subject
+from shared.manifest import Manifest, manifest_digest
+from shared.names import default_name
+from siteagent.home import Access, Home, World, open_for_repair
+from siteagent.jobs.record import RunningJob, Who, recorded
+from siteagent.ledger.rescue import Rescue
+from siteagent.salvage import refresh_index, require_newest
+from siteagent.store.pack import pack_root, read_trailer
+from siteagent.store.segment import KIND_NAMES
+from siteagent.store.snapshots import SnapshotFiles
+
+_PACKS_PER_FACT = 10_000
+
+
+@dataclass
+class LogRepair:
+    """What was done. `reason`: why facts are thought to be missing (empty: nothing had to be done); `not_taken`:
+    what could not be taken back, and why."""
+
+    reason: str = ""
+    rescue: Rescue | None = None
+    snapshots: list[bytes] = field(default_factory=list)
+    packs: list[bytes] = field(default_factory=list)
+    not_taken: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """A snapshot that the log does not know."""
+
+    manifest: Manifest
+    digest: bytes
+
+
+def open_broken(access: Access, command: str, world: World) -> Home:
+    """Open a home whose log may be missing or damaged; raises like `open_home` for anything else."""
+    return open_for_repair(access, command, world, _site_name)
+
+
+def repair_log(home: Home, who: Who | None = None) -> LogRepair:
+    """Take back what the log does not know; the home comes from `open_broken`."""
+    report = LogRepair(rescue=home.rescue, reason=_reason(home))
+    if not report.reason:
+        return report
+    home.ledger.open_log_epoch("rewound", report.reason)
+    with recorded(home, "repair", who or Who("", ""), ("log",)) as job:
+        _take_back(home, report, job)
+        job.outcome = "partial" if report.not_taken else "done"
+        job.counters = {"snapshots": len(report.snapshots), "packs": len(report.packs)}
+    refresh_index(home)
+    report.notes += home.notes
+    return report
+
+
+def _reason(home: Home) -> str:
+    if home.rescue is not None:
+        return "the log was damaged" if home.rescue.aside else "the log was missing"
+    try:
+        require_newest(home)
+    except (RefusedError, DamagedError) as error:
+        return error.message
+    return ""
+
+
+def _take_back(home: Home, report: LogRepair, job: RunningJob) -> None:
+    history = home.ledger.history()
+    known_keys = {(record.kind, record.id) for record in history.keys}
+    job.facts += [Fact(KeyAdded(record=record)) for record in home.keyring.records
+                  if (record.kind, record.id) not in known_keys]
+    packs = list(_lost_packs(home, report))
+    lost = _lost_snapshots(home, report)
+    report.packs = [pack.id for pack in packs]
+    report.snapshots = [found.manifest.header.snapshot for found in lost]
+    sealed = LogReadoptedSealed(reason=report.reason)
+    for start in range(0, max(len(packs), 1), _PACKS_PER_FACT):
+        snapshots = tuple(report.snapshots) if start == 0 else ()
+        part = tuple(packs[start : start + _PACKS_PER_FACT])
+        job.facts.append(Fact(LogReadopted(snapshots=snapshots, packs=part), sealed))
+    for found in lost:
+        body = found.manifest.body
+        subject = Subject(kind="source", name=body.subject or body.summary.name)
+        job.facts.append(Fact(found.manifest.to_fact(found.digest), body.summary, subject))
+
+
+def _lost_packs(home: Home, report: LogRepair) -> Iterator[PackRef]:
+    known = home.ledger.history().packs
+    for pack_id in home.packs.finished():
+        if pack_id in known:
+            continue
+        subject = f"packs/{pack_id.hex()}.pack"
+        try:
+            header, rows = read_trailer(home.packs.open(pack_id), subject)
+            if header.pack_id != pack_id or header.site != home.keyring.site_id:
+                raise DamagedError("a pack is another one than its name says, or another site's", subject=subject)
+        except FarkeepError as error:
+            report.not_taken.append((subject, error.message))
+            continue
+        yield PackRef(id=pack_id, kind=KIND_NAMES.get(header.kind, "data"), size_bytes=home.packs.size(pack_id) or 0,
+                      root=pack_root(rows), segments=len(rows))  # fmt: skip
+
+
+def _lost_snapshots(home: Home, report: LogRepair) -> list[_Lost]:
+    """Snapshots to take back, oldest first."""
+    known, lost = set(home.ledger.history().snapshot_ids), []
+    for snapshot in home.snapshots.manifests():
+        if snapshot in known:
+            continue
+        try:
+            lost.append(_lost(home, snapshot))
+        except (DamagedError, HostileError) as error:
+            report.not_taken.append((home.snapshots.set_aside(snapshot), error.message))
+        except FarkeepError as error:
+            report.not_taken.append((f"snapshots/{snapshot.hex()}.manifest", error.message))
+    return sorted(lost, key=lambda found: found.manifest.body.summary.time_ns)
+
+
+def _lost(home: Home, snapshot: bytes) -> _Lost:
+    """Open a manifest and try its reach; raises what makes it impossible to take this snapshot back."""
+    manifest = home.snapshots.manifest(snapshot, None)
+    if manifest.header.snapshot != snapshot or manifest.header.site != home.keyring.site_id:
+        raise DamagedError("a manifest is another site's or another snapshot's", subject=snapshot.hex())
+    home.snapshots.segments(snapshot, manifest.body.reach)
+    return _Lost(manifest, manifest_digest(home.snapshots.manifest_bytes(snapshot)))
+
+
+def _site_name(files: SnapshotFiles) -> str:
+    """The site's name, guessed from names of snapshots that begin with it; empty when none does."""
+    names: Counter[str] = Counter()
+    for snapshot in files.manifests():
+        try:
+            summary = files.manifest(snapshot, None).body.summary
+        except FarkeepError:
+            continue
+        ending = default_name("x", summary.paths)[1:]
+        site = summary.name.removesuffix(ending)
+        if site and default_name(site, summary.paths) == summary.name:
+            names[site] += 1
+    return names.most_common(1)[0][0] if names else ""

@@ -1,0 +1,222 @@
+"""A machine for crash tests: a site whose every disk call is on a tape, states to go back to, and what must hold then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from siteagent.home import Home
+from siteagent.jobs.backup import CHECKPOINT_NS, BackupRequest, back_up
+from siteagent.jobs.restore import RestoreRequest, restore
+from siteagent.jobs.verify import Mode, verify
+from siteagent.ledger.history import SnapshotEntry
+from siteagent.sources.base import Batch
+from siteagent.sources.posix import PosixView
+from siteagent.sources.roots import Node, merge_roots
+from tests.support.build import build
+from tests.support.descriptions import Content, Description, Fifo, File, Folder, HardLink, Metadata, Symlink
+from tests.support.homes import Place
+from tests.support.mutate import mutate
+from tests.support.places import remove_tree
+from tests.support.recorded_disk import Stopped, Tape
+from tests.support.survival import Loss
+from tests.support.walker import Tree, compare, describe
+
+PACK_BYTES = 600_000
+"""So small that nearly every segment fills a pack."""
+
+
+def small_tree() -> Description:
+    """A little of everything, and enough that does not shrink for three segments of data."""
+    xattrs = ((b"user.text", b"value"), (b"user.long", bytes(1500)))
+    return Description((
+        (b"big", File(Content(1_300_000, 1))),
+        (b"folder", Folder(Metadata(0o2750, mtime_ns=-5))),
+        (b"folder/empty", Folder()),
+        (b"folder/fifo", Fifo()),
+        (b"folder/link", Symlink(b"../big")),
+        (b"folder/one", File(Content(70_000, 2), Metadata(0o4755, xattrs=xattrs))),
+        (b"folder/sparse", File(Content(400_000, 3, extents=((131_072, 65_536),)))),
+        (b"folder/two", HardLink(b"folder/one")),
+        (b"later", Folder()),
+        *((b"later/%d" % place, File(Content(4_000 * place, place))) for place in range(9)),
+        (b"later/second", File(Content(500_000, 12))),
+        (b"name\n\xff", File(Content(3))),
+    ))  # fmt: skip
+
+
+def change(source: Path) -> None:
+    """Change the small tree as a day does: edits, a new large file, a removed one, a renamed one."""
+    mutate(3, source, 12, keep_readable=True)
+    (source / "added").write_bytes(Content(900_000, 77).pieces().__next__()[1])
+    os.rename(source / "later", source / "renamed")
+
+
+class _SlowView(PosixView):
+    """A source that takes its time between two folders, once the first pack is stored."""
+
+    def __init__(self, roots: Node, machine: Machine) -> None:
+        super().__init__(roots, None, None)
+        self._machine = machine
+
+    def batches(self) -> Iterator[Batch]:
+        """Folders in catalog order."""
+        for batch in super().batches():
+            yield batch
+            if b"big" in batch.names:
+                self._machine.tape.wait_for("sync_folder", "home/packs")
+                self._machine.place.clock.sleep(2 * CHECKPOINT_NS / 1e9)
+
+
+class Machine:
+    """The files of one machine and what its user was told. `now` is the tree of the source as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in ("machine", "source", "saved"):
+            (folder / name).mkdir()
+        self.place = Place(folder / "machine")
+        self.place.source.rmdir()
+        self.place.source = folder / "source"
+        self._tapes = 0
+        self.tape = self.record()
+        build(small_tree(), self.place.source)
+        self.now = describe(self.place.source)
+        self.acknowledged: dict[bytes, Tree] = {}
+
+    def record(self) -> Tape:
+        """Begin a new tape with the files as they are; all that is there counts as durable."""
+        self._tapes += 1
+        self.tape = tape = Tape(self._folder / "machine", self._folder / f"scratch {self._tapes}")
+        self.place.world = replace(self.place.world, disk=tape.disk, pack_bytes=PACK_BYTES)
+        return tape
+
+    def change_source(self) -> None:
+        """A day passes."""
+        change(self.place.source)
+        self.now = describe(self.place.source)
+
+    def save(self, name: str) -> None:
+        """Keep the machine's files as they are."""
+        shutil.copytree(self._folder / "machine", self._folder / "saved" / name, symlinks=True)
+
+    def load(self, name: str) -> Tape:
+        """Put files that were kept back, in the same folders (a home knows its inode), and begin a new tape."""
+        shutil.rmtree(self._folder / f"scratch {self._tapes}", ignore_errors=True)
+        machine, saved = self._folder / "machine", self._folder / "saved" / name
+        for item in [*machine.glob("home/*"), *machine.glob("home.*")]:
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        if (machine / "home").exists() and not (saved / "home").exists():
+            (machine / "home").rmdir()
+        shutil.copytree(saved, machine, symlinks=True, dirs_exist_ok=True)
+        return self.record()
+
+    def index_of(self, name: str) -> Path:
+        """The index as it was in files that were kept."""
+        return self._folder / "saved" / name / "home" / "index"
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Home]:
+        """An open home; whatever happens, nothing holds it afterwards."""
+        home = self.place.open()
+        try:
+            yield home
+        except BaseException:
+            abandon(home)
+            raise
+        try:
+            home.close()
+        except Stopped:
+            abandon(home)
+            raise
+
+    def back_up(self) -> None:
+        """One command: open, back up, close. What it acknowledges is noted."""
+        with self.session() as home:
+            self.back_up_in(home)
+
+    def back_up_slowly(self) -> None:
+        """The same, so slow that what was stored becomes a checkpoint on the way."""
+        with self.session() as home:
+            self.back_up_in(home, is_slow=True)
+
+    def back_up_in(self, home: Home, *, is_slow: bool = False) -> bytes:
+        """Back up in an open home; returns the snapshot's id."""
+        self.place.clock.sleep(60)
+        node, roots = merge_roots([os.fsencode(self.place.source)], b"/")
+        view = _SlowView(node, self) if is_slow else PosixView(node, None, None)
+        snapshot = back_up(home, BackupRequest("docs", tuple(roots), view, "user", "host")).snapshot
+        self.acknowledged[snapshot] = self.now
+        return snapshot
+
+    def check(self) -> int:
+        """Open the home after a crash and look at all of it; returns how many snapshots it shows.
+
+        Everything acknowledged is there, everything shown is whole, and nothing is damaged.
+        """
+        with self.session() as home:
+            shown = self._shown(home, "structure")
+            for entry in shown:
+                self.require_whole(home, entry)
+        return len(shown)
+
+    def look(self) -> int:
+        """The same without restoring: every segment is read and held against the catalogs."""
+        with self.session() as home:
+            return len(self._shown(home, "read-data"))
+
+    def _shown(self, home: Home, mode: Mode) -> list[SnapshotEntry]:
+        found = verify(home, mode)
+        assert (found.problems, found.damaged) == ([], [])
+        shown = list(home.ledger.history().snapshots)
+        assert self.acknowledged.keys() <= {entry.id for entry in shown}
+        return shown
+
+    def go_on(self) -> None:
+        """The next backup, which must not mind what happened before."""
+        with self.session() as home:
+            self.back_up_in(home)
+            newest = home.ledger.history().snapshots[-1]
+            assert newest.id in self.acknowledged
+            self.require_whole(home, newest)
+            assert home.ledger.history().open_jobs == []
+            assert home.packs.unfinished() == []
+            self.require_no_litter(home)
+
+    def require_whole(self, home: Home, entry: SnapshotEntry) -> None:
+        """Restore a snapshot into a new folder and compare; one that nobody was told of must be the present source."""
+        target = self._folder / "restored"
+        request = RestoreRequest(entry, os.fsencode(self.place.source), str(target), "user", "host")
+        result = restore(home, [request])
+        assert result.errors == []
+        differences = compare(self.acknowledged.get(entry.id, self.now), describe(target))
+        remove_tree(target)
+        assert differences == []
+
+    def require_no_litter(self, home: Home) -> None:
+        """Nothing of abandoned runs is left over."""
+        known = {entry.id.hex() for entry in home.ledger.history().snapshots}
+        assert {name.partition(".")[0] for name in os.listdir(self.place.home / "snapshots")} == known
+        assert set(os.listdir(self.place.home / "reaches")) == known
+
+    def stop(self, job: Callable[[], None], loss: Loss, older_index: Path | None = None) -> bool:
+        """Run a job that the tape stops somewhere, and crash; False when it came to its end before."""
+        is_stopped = False
+        try:
+            job()
+        except Stopped:
+            is_stopped = True
+        self.tape.crash(loss, older_index)
+        return is_stopped
+
+
+def abandon(home: Home) -> None:
+    """Let go of a home as the end of its process does."""
+    for close in (home.packs.close, home.index.close, home.ledger.close, home.ledger.recorder.datastore.close):
+        with contextlib.suppress(Stopped):
+            close()
+    home.owner.release()

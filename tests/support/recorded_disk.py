@@ -1,0 +1,320 @@
+"""A disk that records every call, stops everything at one of them, or fails one of them: handed in as `World(disk=...)`.
+
+One `Tape` stands for one machine: every Disk it hands out (the home's, the one beside it, the log's) writes to the same
+tape. After a stop every further call is refused, from whatever thread, as if the process were gone; `crash` then makes
+the files what the failure leaves of them (`survival`), and the machine may go on: what was written before a clean stop
+stays not durable until somebody syncs it.
+
+Not behind the seam: SQLite writes H/log/log.db with `synchronous=FULL`, so what it had committed at the moment of the
+stop is there afterwards (its files are copied then, and put back by `crash`, because the stopped process still runs
+through its handlers, which a dead one would not). RocksDB writes H/index, a cache: `crash` leaves it, removes it or puts
+an older copy in its place. H/owner is a lock that ends with its process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import DamagedError
+from siteagent.disk.disk import Buffer, Disk, FileReader, FileWriter
+from siteagent.disk.local import LocalDisk, LocalReader, LocalWriter, write_error
+from tests.support.survival import Loss, Survival
+
+WRITES = frozenset({"create", "append", "sync", "close", "rename", "remove", "make_folder", "sync_folder", "punch"})
+_PRODUCT = f"{os.sep}siteagent{os.sep}"
+_OURS = os.path.abspath(__file__)
+_LONG_HEX = re.compile(r"[0-9a-f]{32,}")
+_OUTSIDE = ("log.db", "log.db-wal", "log.db-shm", "owner")
+
+
+class Stopped(BaseException):
+    """The process is gone. No handler of ordinary errors catches it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: `kind` is the path with every id written #, `site` the line of siteagent that made it.
+
+    `repeat` counts the calls of the same operation, kind and site, from 1: the n-th such call is the same in every run,
+    while numbers shift when threads take turns otherwise.
+    """
+
+    number: int
+    operation: str
+    path: str
+    kind: str
+    site: str
+    repeat: int
+
+    @property
+    def point(self) -> tuple[str, str, str]:
+        """What makes a call another one than the rest."""
+        return self.operation, self.site, self.kind
+
+
+class Tape:
+    """All disk calls of one machine whose home lies in `folder`/home."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        """`scratch`: a folder beside `folder` (on the same file system) for what has to be dug up again."""
+        self.calls: list[Call] = []
+        self.stop_at: Callable[[Call], bool] | None = None
+        self.fail_at: Callable[[Call], int | None] | None = None
+        self.is_stopped = False
+        self._folder, self._scratch = os.path.realpath(folder), scratch
+        self._log = os.path.join(self._folder, "home", "log")
+        self._index = os.path.join(self._folder, "home", "index")
+        self._survival = Survival(self._folder, os.fspath(scratch / "graveyard"), self._is_followed)
+        self._repeats: Counter[tuple[str, str, str]] = Counter()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._has_failed = False
+
+    def _is_followed(self, path: str) -> bool:
+        return not path.startswith(self._index) and os.path.basename(path) not in _OUTSIDE
+
+    def disk(self, root: str) -> Disk:
+        """A disk for `World`."""
+        return RecordedDisk(self, os.path.realpath(root))
+
+    def points(self) -> Counter[tuple[str, str, str]]:
+        """How often each (operation, site, kind) was called."""
+        return Counter(call.point for call in self.calls)
+
+    def stop_when(self, point: tuple[str, str, str], repeat: int) -> None:
+        """Stop before the `repeat`-th call of this kind."""
+        self.stop_at = lambda call: call.point == point and call.repeat == repeat
+
+    def stop_before(self, number: int) -> None:
+        """Stop before call `number`."""
+        self.stop_at = lambda call: call.number == number
+
+    def fail_once(self, point: tuple[str, str, str], repeat: int, code: int) -> None:
+        """Let the `repeat`-th call of this kind fail with this errno."""
+        self.fail_at = lambda call: code if call.point == point and call.repeat == repeat else None
+
+    def wait_for(self, operation: str, kind: str) -> None:
+        """Wait until there was such a call, or until nothing more can be expected because something failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_stopped or self._has_failed or any(
+                call.operation == operation and call.kind == kind for call in self.calls))  # fmt: skip
+
+    @contextmanager
+    def call(self, operation: str, path: str) -> Iterator[int | None]:
+        """Record a call and hold all others back while it runs; gives the errno it shall fail with.
+
+        Raises Stopped instead when this is where everything ends, or ended before.
+        """
+        with self._lock:
+            if self.is_stopped:
+                raise Stopped
+            call = self._record(operation, path)
+            self._changed.notify_all()
+            if self.stop_at is not None and self.stop_at(call):
+                self._stop()
+            code = self.fail_at(call) if self.fail_at is not None else None
+            self._has_failed = self._has_failed or code is not None
+            yield code
+
+    def note(self, what: str) -> None:
+        """Put something on the tape that is no disk call, such as an append to the log. It can be stopped at, too."""
+        with self.call(what, self._folder):
+            pass
+
+    def _record(self, operation: str, path: str) -> Call:
+        short = os.path.relpath(path, self._folder)
+        kind, site = _LONG_HEX.sub("#", short), _calling_line()
+        self._repeats[operation, site, kind] += 1
+        call = Call(len(self.calls) + 1, operation, short, kind, site, self._repeats[operation, site, kind])
+        self.calls.append(call)
+        return call
+
+    def _stop(self) -> None:
+        self.is_stopped = True
+        for name in _OUTSIDE[:3]:
+            path = os.path.join(self._log, name)
+            if os.path.exists(path):
+                (self._scratch / "log").mkdir(exist_ok=True)
+                shutil.copyfile(path, self._scratch / "log" / name)
+        raise Stopped
+
+    @property
+    def survival(self) -> Survival:
+        """What would be left after a failure of the power."""
+        return self._survival
+
+    def crash(self, loss: Loss, older_index: Path | None = None) -> None:
+        """After a stop (or the end of a run), when nothing holds the home any more: lose what is not durable.
+
+        After a failure of the power the index is `older_index`, or gone. The tape runs on, without stop or failure.
+        """
+        if self.is_stopped:
+            self._put_log_back()
+        self._survival.lose(loss)
+        if loss is not Loss.NOTHING:
+            shutil.rmtree(self._index, ignore_errors=True)
+            if older_index is not None and os.path.isdir(os.path.dirname(self._index)):
+                shutil.copytree(older_index, self._index)
+        self.is_stopped, self.stop_at, self.fail_at, self._has_failed = False, None, None, False
+
+    def _put_log_back(self) -> None:
+        for name in _OUTSIDE[:3]:
+            path, copy = os.path.join(self._log, name), self._scratch / "log" / name
+            if os.path.exists(path):
+                os.unlink(path)
+            if copy.exists():
+                shutil.move(copy, path)
+
+
+class RecordedDisk:
+    """A Disk below one root, on a tape."""
+
+    def __init__(self, tape: Tape, root: str) -> None:
+        self._tape, self._root, self._disk = tape, root, LocalDisk(root)
+
+    def _absolute(self, path: str) -> str:
+        return os.path.join(self._root, path) if path else self._root
+
+    def create(self, path: str) -> FileWriter:
+        absolute = self._absolute(path)
+        with self._tape.call("create", absolute) as code:
+            _fail(code, path)
+            writer = self._disk.create(path)
+            self._tape.survival.made(absolute)
+        return RecordedWriter(self._tape, absolute, path, writer)
+
+    def open(self, path: str) -> FileReader:
+        with self._tape.call("open", self._absolute(path)) as code:
+            if code is not None:
+                raise OSError(code, os.strerror(code))
+            return RecordedReader(self._tape, self._absolute(path), self._disk.open(path))
+
+    def rename(self, source: str, target: str) -> None:
+        before, after = self._absolute(source), self._absolute(target)
+        with self._tape.call("rename", after) as code:
+            _fail(code, target)
+            self._tape.survival.renaming(before, after)
+            self._disk.rename(source, target)
+            self._tape.survival.renamed(before, after)
+
+    def remove(self, path: str) -> None:
+        absolute = self._absolute(path)
+        with self._tape.call("remove", absolute) as code:
+            _fail(code, path)
+            self._tape.survival.removing(absolute)
+            self._disk.remove(path)
+            self._tape.survival.removed(absolute)
+
+    def make_folder(self, path: str) -> None:
+        absolute = self._absolute(path)
+        with self._tape.call("make_folder", absolute) as code:
+            _fail(code, path)
+            self._disk.make_folder(path)
+            self._tape.survival.made_folder(absolute)
+
+    def sync_folder(self, path: str) -> None:
+        absolute = self._absolute(path)
+        with self._tape.call("sync_folder", absolute) as code:
+            _fail(code, path)
+            self._tape.survival.synced_folder(absolute)
+
+    def list(self, path: str) -> list[str]:
+        with self._tape.call("list", self._absolute(path)):
+            return self._disk.list(path)
+
+    def size(self, path: str) -> int | None:
+        with self._tape.call("size", self._absolute(path)):
+            return self._disk.size(path)
+
+    def punch(self, path: str, offset: int, length: int) -> None:
+        with self._tape.call("punch", self._absolute(path)) as code:
+            _fail(code, path)
+            self._disk.punch(path, offset, length)
+
+    def free_bytes(self) -> int:
+        with self._tape.call("free_bytes", self._root):
+            return self._disk.free_bytes()
+
+
+class RecordedWriter:
+    """A FileWriter on a tape. Nothing is really synced: what is durable is kept book of."""
+
+    def __init__(self, tape: Tape, absolute: str, path: str, writer: LocalWriter) -> None:
+        self._tape, self._absolute, self._path, self._writer = tape, absolute, path, writer
+
+    def append(self, buffers: Sequence[Buffer]) -> int:
+        with self._tape.call("append", self._absolute) as code:
+            if code is not None:
+                # A full disk still takes the beginning.
+                whole = b"".join(bytes(piece) for piece in buffers)
+                self._writer.append([whole[: len(whole) // 2]])
+            _fail(code, self._path)
+            return self._writer.append(buffers)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with self._tape.call("read_back", self._absolute) as code:
+            _fail_reading(code, self._path)
+            return self._writer.read_at(offset, length)
+
+    def sync(self) -> None:
+        with self._tape.call("sync", self._absolute) as code:
+            _fail(code, self._path)
+            self._tape.survival.synced(self._absolute)
+
+    def close(self) -> None:
+        # Whoever is gone keeps no handle open.
+        self._writer.close()
+        with self._tape.call("close", self._absolute) as code:
+            _fail(code, self._path)
+
+
+class RecordedReader:
+    """A FileReader on a tape."""
+
+    def __init__(self, tape: Tape, absolute: str, reader: LocalReader) -> None:
+        self._tape, self._absolute, self._reader = tape, absolute, reader
+        self.size_bytes = reader.size_bytes
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with self._tape.call("read_at", self._absolute) as code:
+            _fail_reading(code, self._absolute)
+            return self._reader.read_at(offset, length)
+
+    def close(self) -> None:
+        self._reader.close()
+        with self._tape.call("close reader", self._absolute):
+            pass
+
+
+def _fail(code: int | None, path: str) -> None:
+    """Fail as the real disk does (siteagent.disk.local)."""
+    if code is not None:
+        raise write_error(OSError(code, os.strerror(code)), path)
+
+
+def _fail_reading(code: int | None, path: str) -> None:
+    if code is not None:
+        raise DamagedError(f"the disk cannot read: {os.strerror(code)}", subject=path, next_step="check the disk")
+
+
+def _calling_line() -> str:
+    """The nearest line of siteagent that made this call."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if _PRODUCT in name and name != _OURS:
+            return f"{name.rpartition(_PRODUCT)[2]}:{frame.f_code.co_name}:{frame.f_lineno}"
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return "outside"
+

@@ -1,0 +1,81 @@
+"""Jobs to be cut off or to fail at any of their disk calls, with the files they start from.
+
+Every run of a scenario makes the same calls in the same order: one sealing thread, sources that are not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.support.machine import Machine
+from tests.support.recorded_disk import Call
+from tests.support.survival import Loss
+
+
+class Scenario:
+    """A job to be stopped, the files it starts from, and what has been acknowledged by then."""
+
+    def __init__(self, machine: Machine, start: str, job: Callable[[], None]) -> None:
+        self.machine, self.start, self._job = machine, start, job
+        self._acknowledged = dict(machine.acknowledged)
+        self.older_index = machine.index_of(start)
+
+    def load(self) -> None:
+        """Go back to the start."""
+        self.machine.load(self.start)
+        self.machine.acknowledged = dict(self._acknowledged)
+
+    def record(self) -> list[Call]:
+        """Run to the end; returns the calls."""
+        self.load()
+        self._job()
+        return self.machine.tape.calls
+
+    def stop(self, call: Call, loss: Loss, *, keeps_older_index: bool = False) -> None:
+        """Run again, stop before this call, and crash."""
+        self.load()
+        self.machine.tape.stop_when(call.point, call.repeat)
+        index = self.older_index if keeps_older_index else None
+        assert self.machine.stop(self._job, loss, index), f"{call} did not come again"
+
+
+def initialising(machine: Machine) -> Scenario:
+    """Making the home."""
+    machine.save("nothing")
+    return Scenario(machine, "nothing", lambda: machine.place.create() and None)
+
+
+def first(machine: Machine) -> Scenario:
+    """The first backup, with a checkpoint on the way."""
+    machine.place.create()
+    machine.save("new")
+    return Scenario(machine, "new", machine.back_up_slowly)
+
+
+def second(machine: Machine) -> Scenario:
+    """The backup of a changed source."""
+    first(machine).record()
+    machine.save("first")
+    machine.change_source()
+    return Scenario(machine, "first", machine.back_up)
+
+
+def resumed(machine: Machine) -> Scenario:
+    """The backup after one that was cut off just before its commit, with a pack unfinished."""
+    cut_off = second(machine)
+    calls = [call for call in cut_off.record() if call.kind.startswith("home/snapshots") and call.operation == "rename"]
+    cut_off.stop(calls[-1], Loss.NOTHING)
+    (machine.place.home / "packs" / f"{'0' * 32}.part").write_bytes(b"the beginning of a pack")
+    machine.save("cut off")
+    return Scenario(machine, "cut off", machine.back_up)
+
+
+@contextmanager
+def told(call: Call) -> Iterator[None]:
+    """Say in a failure which call it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"at {call}")
+        raise

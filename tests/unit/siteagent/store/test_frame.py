@@ -1,0 +1,56 @@
+"""Frames: compressed when it pays, raw when it does not, and never longer than they say."""
+
+from __future__ import annotations
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import DamagedError, HostileError
+from siteagent.store.frame import FRAME_BYTES_MAX, RAW, ZSTD, ZSTD_DELTA, compress_frame, expand_frame
+from tests.support.homes import incompressible
+
+
+@given(st.binary(max_size=5000))
+def test_a_frame_comes_back(plain: bytes) -> None:
+    codec, stored = compress_frame(memoryview(plain))
+    assert bytes(expand_frame(codec, memoryview(stored), len(plain), "frame")) == plain
+    assert len(stored) <= len(plain)
+
+
+def test_text_is_compressed_and_noise_is_not() -> None:
+    text, noise = b"the same words again " * 20_000, incompressible("noise", 400_000)
+    codec, stored = compress_frame(memoryview(text))
+    assert codec == ZSTD
+    assert len(stored) < len(text) // 20
+    assert compress_frame(memoryview(noise)) == (RAW, memoryview(noise))
+
+
+def test_a_frame_that_is_half_noise_is_compressed() -> None:
+    mixed = incompressible("half", 200_000) + bytes(200_000)
+    codec, stored = compress_frame(memoryview(mixed))
+    assert codec == ZSTD
+    assert len(stored) < 250_000
+
+
+def test_a_bomb_is_refused_before_it_grows() -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(256 << 20))
+    assert len(bomb) < 100_000
+    with pytest.raises(HostileError):
+        expand_frame(ZSTD, memoryview(bomb), 256 << 20, "bomb")
+    with pytest.raises(DamagedError):
+        expand_frame(ZSTD, memoryview(bomb), FRAME_BYTES_MAX, "bomb")
+
+
+def test_a_stream_without_a_stated_size_is_refused() -> None:
+    compressor = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    data = compressor.compress(b"a" * 1000) + compressor.flush()
+    with pytest.raises(DamagedError):
+        expand_frame(ZSTD, memoryview(data), 1000, "frame")
+
+
+@pytest.mark.parametrize(("codec", "size"), [(RAW, 4), (RAW, 6), (ZSTD, 5), (ZSTD_DELTA, 5), (77, 5)])
+def test_what_is_no_such_frame_is_refused(codec: int, size: int) -> None:
+    with pytest.raises((DamagedError, HostileError)):
+        expand_frame(codec, memoryview(b"12345"), size, "frame")
