@@ -113,7 +113,7 @@ class LocalDisk:
 
     def create(self, path: str) -> LocalWriter:
         """Make a new file for writing."""
-        with writing(path):
+        with writing(self._absolute(path)):
             return LocalWriter(self._absolute(path))
 
     def open(self, path: str) -> LocalReader:
@@ -122,22 +122,22 @@ class LocalDisk:
 
     def rename(self, source: str, target: str) -> None:
         """Give a file another name."""
-        with writing(target):
+        with writing(self._absolute(target)):
             os.rename(self._absolute(source), self._absolute(target))
 
     def remove(self, path: str) -> None:
         """Remove a file."""
-        with writing(path):
+        with writing(self._absolute(path)):
             os.unlink(self._absolute(path))
 
     def make_folder(self, path: str) -> None:
         """Make a folder and its parents, closed to other users."""
-        with writing(path):
+        with writing(self._absolute(path)):
             os.makedirs(self._absolute(path), mode=0o700, exist_ok=True)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
-        with writing(path):
+        with writing(self._absolute(path)):
             handle = os.open(self._absolute(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(handle)

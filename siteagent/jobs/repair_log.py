@@ -150,8 +150,6 @@ def _site_name(files: SnapshotFiles) -> str:
             summary = files.manifest(snapshot, None).body.summary
         except FarkeepError:
             continue
-        ending = default_name("x", summary.paths)[1:]
-        site = summary.name.removesuffix(ending)
-        if site and default_name(site, summary.paths) == summary.name:
-            names[site] += 1
+        starts = (summary.name[:length] for length in range(1, len(summary.name)))
+        names.update(site for site in starts if default_name(site, summary.paths) == summary.name)
     return names.most_common(1)[0][0] if names else ""

@@ -21,6 +21,7 @@ from shared.facts import (
 from shared.tree import FOLDER, child_folder, folder_key
 from siteagent.disk.confined import Confined, inherits_nothing
 from siteagent.home import Home, is_read_only
+from siteagent.jobs.record import Outcome
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.restore.crew import Alone, Crew, Processes
@@ -125,30 +126,39 @@ def find_place(catalog: Catalog, path: bytes) -> _Place:
 
 @contextmanager
 def _job(home: Home, request: RestoreRequest, result: RestoreResult) -> Iterator[None]:
-    """Facts around a restore: who asked for what, and what came of it. A read-only log is no reason not to restore."""
+    """Facts around a restore: who asked for what, and what came of it.
+
+    A log that must not or cannot be written, on a full disk for one, is no reason not to restore.
+    """
     if request.is_dry_run or is_read_only(home):
         yield
         return
-    if home.ledger.verdict is Verdict.UNPROVEN:
-        home.ledger.open_log_epoch("unproven")
     job = home.world.randomness.bits(16)
     user, host = plain_text(request.user), plain_text(request.host)
     what = (request.snapshot.id.hex(), plain_text(os.fsdecode(request.path)))
-    home.ledger.record(Fact(JobStarted(job=job, kind="restore"), JobStartedSealed(user=user, host=host, what=what)))
+    _record(home, Fact(JobStarted(job=job, kind="restore"), JobStartedSealed(user=user, host=host, what=what)))
     try:
         yield
     except BaseException as error:
-        outcome_error = JobEndedSealed(message=plain_text(str(error)))
-        home.ledger.record(Fact(JobEnded(job=job, outcome="failed"), outcome_error))
+        _record(home, Fact(JobEnded(job=job, outcome="failed"), JobEndedSealed(message=plain_text(str(error)))))
         raise
     counters = {"files": result.answer.files, "written": result.answer.written, "deleted": result.deleted}
     done = RestoreDoneSealed(user=user, host=host, snapshot=request.snapshot.id, paths=(request.path,),
                              target=os.fsencode(request.target), counters=counters)
-    home.ledger.record(
-        Fact(RestoreDone(job=job), done),
-        Fact(JobEnded(job=job, outcome="partial" if result.answer.errors else "done"),
-             JobEndedSealed(counters=counters)),
-    )  # fmt: skip
+    outcome: Outcome = "partial" if result.answer.errors else "done"
+    ended = Fact(JobEnded(job=job, outcome=outcome), JobEndedSealed(counters=counters))
+    _record(home, Fact(RestoreDone(job=job), done), ended)
+
+
+def _record(home: Home, *facts: Fact) -> None:
+    try:
+        if home.ledger.verdict is Verdict.UNPROVEN:
+            home.ledger.open_log_epoch("unproven")
+        home.ledger.record(*facts)
+    except FarkeepError as error:
+        note = f"this restore is not recorded: {error}"
+        if note not in home.notes:
+            home.notes.append(note)
 
 
 def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _Place, result: RestoreResult,
@@ -171,7 +181,7 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
             deleted, errors = remove(extra, confined)
             result.deleted += deleted
             result.answer.errors += errors + extra.kept
-        marks.make(target)
+        _mark(home, marks, target)
         worker = Worker(home.reader, confined, mapping, _chunk_key(home, request))
         crew = _crew(home, request, catalog, mapping, worker, handle, is_fresh=is_fresh)
         restorer = Restorer(worker, crew, confined)
@@ -185,6 +195,13 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
     finally:
         os.umask(umask)
         os.close(handle)
+
+
+def _mark(home: Home, marks: Marks, target: str) -> None:
+    try:
+        marks.make(target)
+    except FarkeepError as error:
+        home.notes.append(f"the folder could not be marked, so --delete will not act in it unasked: {error}")
 
 
 def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, worker: Worker,

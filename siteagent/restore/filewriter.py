@@ -50,7 +50,9 @@ class FileWriter:
         try:
             if data and os.write(handle, data) != len(data):
                 write_all(handle, data, 0)
-            self.applier.fresh_file(handle, entry, xattrs)
+            if xattrs or self.applier.has_more(entry):
+                self.applier.fresh_file(handle, entry, xattrs)
+            os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(handle)
 

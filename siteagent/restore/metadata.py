@@ -52,8 +52,12 @@ class Applier:
             self.reasons = set()
         self.reasons.add(what)
 
+    def has_more(self, entry: Entry) -> bool:
+        """True when a file made by this user with the entry's plain mode is not yet what it shall be."""
+        return entry.uid != self.user or entry.gid != self.group or bool(entry.mode & _SPECIAL)
+
     def fresh_file(self, handle: int, entry: Entry, xattrs: bytes) -> None:
-        """A file that was just made with the entry's plain mode by this user."""
+        """Owner, attributes and mode of a file that was just made with the entry's plain mode by this user."""
         is_touched = bool(entry.mode & _SPECIAL)
         if entry.uid != self.user or entry.gid != self.group:
             self._own(handle, entry.uid, entry.gid, True)
@@ -63,7 +67,6 @@ class Applier:
             is_touched = True
         if is_touched:
             self._mode(handle, entry.mode)
-        os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def full(self, where: Where, about: os.stat_result, wanted: Wanted, *, follow: bool = True) -> bool:
         """An entry that is there already; touches only what differs. True when anything but folder times differed."""

@@ -22,9 +22,9 @@ from siteagent.store.names import SegmentName
 from siteagent.store.page import EntryPage
 from siteagent.store.reader import OpenSegment, SegmentReader, missing
 
-LARGE_BYTES = 8 << 20
 PART_BYTES = 32 << 20
 _SEGMENTS_PER_ANSWER = 16
+_ID_BYTES = 32
 
 
 class Mapping:
@@ -114,8 +114,12 @@ class Worker:
                 continue
             is_all = self.mapping.wants_all(page.folders)
             for place, entry in rows:
-                if is_all or self.mapping.wants(entry):
-                    self._sort(entry, RowRef(page_id, segment, place), small)
+                if not is_all and not self.mapping.wants(entry):
+                    continue
+                if entry.type == FILE and not (entry.link_group or entry.tree or entry.flags & UNREADABLE):
+                    small.setdefault(entry.segments[0] if entry.segments else b"", []).append(entry)
+                else:
+                    self._sort(entry, RowRef(page_id, segment, place))
         for number, (segment, entries) in enumerate(small.items(), 1):
             self._segment(segment, entries)
             if number % _SEGMENTS_PER_ANSWER == 0:
@@ -128,8 +132,8 @@ class Worker:
             self.fail(entry.path, error)
             return False
 
-    def _sort(self, entry: Entry, ref: RowRef, small: dict[bytes, list[Entry]]) -> None:
-        """Folders at once, small files by segment, the rest where it belongs."""
+    def _sort(self, entry: Entry, ref: RowRef) -> None:
+        """What is no plain small file: folders and special entries at once, the rest is left to the leader."""
         answer = self._answer
         if entry.type == FOLDER:
             try:
@@ -144,10 +148,8 @@ class Worker:
         elif entry.flags & UNREADABLE:
             answer.files += 1
             self.fail(entry.path, OSError(0, "it could not be read when the snapshot was taken"))
-        elif entry.tree or entry.size > LARGE_BYTES:
-            answer.large.append(ref)
         else:
-            small.setdefault(entry.segments[0] if entry.ids and entry.segments else b"", []).append(entry)
+            answer.large.append(ref)
 
     def folder_note(self, entry: Entry) -> FolderNote:
         """What is to be applied to a folder in the end."""
@@ -164,29 +166,33 @@ class Worker:
 
     def _segment(self, segment: bytes, entries: list[Entry]) -> None:
         """Small files whose content begins in one segment."""
-        chunks = _Chunks(self._reader, segment)
+        chunks, answer = _Chunks(self._reader, segment), self._answer
+        key, folder, is_plain = None, -1, False
+        answer.files += len(entries)
         for entry in entries:
-            self._answer.files += 1
             try:
-                path = self.mapping.folder(entry.folder)
-                folder = self._confined.folder(path)
-                xattrs = self.catalog.xattrs(entry) if entry.xattrs else b""
-                is_simple = not entry.ids or (len(entry.ids) == 32 and entry.ids != HOLE)
-                if is_simple and self._confined.is_plain(path):
-                    self._write_fresh(folder, entry, chunks.get(entry.ids) if entry.ids else b"", xattrs)
-                elif self._is_needed(folder, entry, xattrs):
-                    self.rewrite(folder, entry, xattrs)
+                if entry.folder is not key:
+                    path = self.mapping.folder(entry.folder)
+                    key, folder, is_plain = entry.folder, self._confined.folder(path), self._confined.is_plain(path)
+                ids = entry.ids
+                is_simple = is_plain and (not ids or (len(ids) == _ID_BYTES and ids != HOLE))
+                if not is_simple or not self._write_fresh(folder, entry, chunks.get(ids) if ids else b""):
+                    xattrs = self.catalog.xattrs(entry) if entry.xattrs else b""
+                    if self._is_needed(folder, entry, xattrs):
+                        self.rewrite(folder, entry, xattrs)
             except (OSError, FarkeepError) as error:
+                key = None
                 self.fail(entry.path, error)
 
-    def _write_fresh(self, folder: int, entry: Entry, data: bytes | memoryview, xattrs: bytes) -> None:
+    def _write_fresh(self, folder: int, entry: Entry, data: bytes | memoryview) -> bool:
+        """Write a file where nothing can be yet; False when there was something after all."""
         try:
-            self.writer.fresh(folder, entry, data, xattrs)
-            self._answer.written += 1
-            self._answer.bytes_written += len(data)
+            self.writer.fresh(folder, entry, data, self.catalog.xattrs(entry) if entry.xattrs else b"")
         except FileExistsError:
-            if self._is_needed(folder, entry, xattrs):
-                self.rewrite(folder, entry, xattrs)
+            return False
+        self._answer.written += 1
+        self._answer.bytes_written += len(data)
+        return True
 
     def _is_needed(self, folder: int, entry: Entry, xattrs: bytes) -> bool:
         if not self.writer.is_there(folder, entry, self.catalog.placed(entry), xattrs):

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.errors import DamagedError
+from shared.errors import DamagedError, FarkeepError
 from siteagent.disk.disk import Buffer, Disk, FileReader, FileWriter
 
 FOLDER = "packs"
@@ -83,7 +83,12 @@ class FolderSink:
         self._writer.sync()
         self._writer.close()
         self._disk.rename(self._name + _PART, self._name + _SUFFIX)
-        self._disk.sync_folder(FOLDER)
+        try:
+            self._disk.sync_folder(FOLDER)
+        except FarkeepError:
+            # A sync that failed may succeed when it is repeated, with nothing kept: nobody may rest on this pack.
+            self._disk.remove(self._name + _SUFFIX)
+            raise
 
     def discard(self) -> None:
         """Close and remove the unfinished file."""
