@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from shared.errors import RefusedError, UsageError
@@ -78,16 +79,37 @@ def run(session: Session) -> int:
 
 
 def _perform(session: Session, home: Home, request: BackupRequest) -> BackupResult:
-    before = home.ledger.history().newest_snapshot(request.name, is_good=True)
-    expected = before.summary.bytes_seen if before is not None and before.summary is not None else 0
     output = session.output
-    with Progress(output.stderr, f"backup {request.name}", is_wanted=not output.is_quiet) as progress:
+    with (
+        Progress(output.stderr, "backup", is_wanted=not output.is_quiet) as progress,
+        _expectation(home, request, is_shown=progress.is_shown) as expected,
+    ):
 
         def watch(capture: Capture) -> None:
             figures, content = capture.figures, capture.content
-            progress.watch(lambda: Sample(max(figures.bytes_seen, content.bytes_read), figures.files, expected, True))
+            progress.watch(lambda: Sample(max(figures.bytes_seen, content.bytes_read), figures.files, expected(), True))
 
         return back_up(home, request, watch)
+
+
+@contextmanager
+def _expectation(home: Home, request: BackupRequest, *, is_shown: bool) -> Iterator[Callable[[], int]]:
+    """How many bytes there will be to see: what the previous snapshot saw, or what a count beside the backup finds."""
+    before = home.ledger.history().newest_snapshot(request.name, is_good=True) if is_shown else None
+    if before is not None and before.summary is not None:
+        known = before.summary.bytes_seen
+        yield lambda: known
+        return
+    if not is_shown or request.source_kind != "files":
+        yield lambda: 0
+        return
+    from siteagent.cli.scan import Scan
+
+    scan = Scan(request.paths)
+    try:
+        yield scan.total_bytes
+    finally:
+        scan.close()
 
 
 def _file_source(session: Session) -> _Source:

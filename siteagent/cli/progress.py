@@ -27,20 +27,20 @@ class Sample(NamedTuple):
 
 
 def describe(sample: Sample, elapsed_s: float) -> str:
-    """The line for people: `41 %  1.2 GiB of 2.9 GiB, 12 345 files, 310 MiB/s, about 6 s left`."""
+    """The line for people: `41%  1.2 GiB of 2.9 GiB, 310 MiB/s, 6 s left, 12 345 files`; the end may be cut off."""
     parts = [shown_size(sample.done_bytes)]
     share = sample.done_bytes / sample.total_bytes if sample.total_bytes else 0.0
     if sample.total_bytes and share <= 1:
         about = "about " if sample.is_estimate else ""
         parts = [f"{share:4.0%}  {shown_size(sample.done_bytes)} of {about}{shown_size(sample.total_bytes)}"]
-    if sample.files:
-        parts.append(f"{shown_count(sample.files)} files")
     if elapsed_s > 0:
         parts.append(f"{shown_size(sample.done_bytes / elapsed_s)}/s")
     if elapsed_s >= _SETTLE_S and 0 < share < 1:
         parts.append(f"{shown_duration(elapsed_s / share - elapsed_s)} left")
     else:
         parts.append(shown_duration(elapsed_s))
+    if sample.files:
+        parts.append(f"{shown_count(sample.files)} files")
     return ", ".join(parts)
 
 
@@ -50,7 +50,7 @@ class Progress:
     def __init__(self, stream: TextIO, label: str, *, is_wanted: bool = True, columns: Callable[[], int] | None = None,
                  monotonic: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._label, self._monotonic = stream, label, monotonic
-        self._is_shown = is_wanted and stream.isatty()
+        self.is_shown = is_wanted and stream.isatty()
         self._columns = columns or _terminal_columns
         self._sample: Callable[[], Sample] | None = None
         self._end = threading.Event()
@@ -60,7 +60,7 @@ class Progress:
     def watch(self, sample: Callable[[], Sample]) -> None:
         """Take the figures from here."""
         self._sample = sample
-        if self._is_shown and self._thread is None:
+        if self.is_shown and self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True, name="progress")
             self._thread.start()
 

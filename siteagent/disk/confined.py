@@ -73,7 +73,7 @@ class Confined:
                 self._make(parent, name, path)
             self._entered.add(path)
         try:
-            return os.open(name, _FOLDER, dir_fd=parent)
+            return open_folder(parent, name)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
@@ -108,6 +108,19 @@ class Confined:
         """Close all handles."""
         while self._handles:
             os.close(self._handles.popitem()[1])
+
+
+def open_folder(parent: int | None, name: bytes) -> int:
+    """Open a folder to work in. One that denies its own owner is opened up first: its mode is applied in the end."""
+    if os.geteuid():
+        handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            about = os.fstat(handle)
+            if about.st_uid == os.geteuid() and about.st_mode & 0o700 != 0o700:
+                os.chmod(b"/proc/self/fd/%d" % handle, stat.S_IMODE(about.st_mode) | 0o700)
+        finally:
+            os.close(handle)
+    return os.open(name, _FOLDER, dir_fd=parent)
 
 
 def raise_handle_limit() -> None:
@@ -153,7 +166,7 @@ def remove_tree(folder: int, name: bytes, device: int) -> int:
         return 1
     if about.st_dev != device:
         raise OSError(errno.EXDEV, "another file system is mounted here", os.fsdecode(name))
-    handle = os.open(name, _FOLDER, dir_fd=folder)
+    handle = open_folder(folder, name)
     try:
         count = sum(remove_tree(handle, os.fsencode(child), device) for child in os.listdir(handle))
     finally:

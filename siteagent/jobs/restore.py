@@ -19,7 +19,7 @@ from shared.facts import (
     plain_text,
 )
 from shared.tree import FOLDER, child_folder, folder_key
-from siteagent.disk.confined import Confined, inherits_nothing
+from siteagent.disk.confined import Confined, inherits_nothing, open_folder
 from siteagent.home import Home, is_read_only
 from siteagent.jobs.record import Outcome
 from siteagent.ledger.high_water import Verdict
@@ -168,10 +168,8 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
     if request.is_dry_run:
         _dry_run(home, request, catalog, mapping, result)
         return
-    is_new = not os.path.isdir(target) or not os.listdir(target)
-    os.makedirs(target, mode=0o700, exist_ok=True)
-    is_marked = marks.is_marked(target)
-    handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = _open_target(target)
+    is_new, is_marked = not os.listdir(handle), marks.is_marked(target)
     umask = os.umask(0)
     try:
         is_fresh = is_new and inherits_nothing(handle)
@@ -202,6 +200,16 @@ def _mark(home: Home, marks: Marks, target: str) -> None:
         marks.make(target)
     except FarkeepError as error:
         home.notes.append(f"the folder could not be marked, so --delete will not act in it unasked: {error}")
+
+
+def _open_target(target: str) -> int:
+    """Open the folder to restore into, made when it is missing; raises RefusedError when something else is there."""
+    try:
+        os.makedirs(target, mode=0o700, exist_ok=True)
+        return open_folder(None, os.fsencode(os.path.realpath(target)))
+    except (FileExistsError, NotADirectoryError):
+        raise RefusedError("the target is not a folder", subject=target,
+                           next_step="name a folder with --to; it is made when it is missing") from None
 
 
 def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, worker: Worker,

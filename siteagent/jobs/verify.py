@@ -187,7 +187,7 @@ class _Verification:
         report.problems += self._pack_check.problems + tree_check.problems
         report.snapshots = len(snapshots)
         report.segments_checked, report.segments_read_whole = found.segments, found.whole
-        report.bytes_read = found.bytes_read + self._pack_check.trailer_bytes
+        report.bytes_read = found.bytes_read + self._pack_check.trailer_bytes + self._reader.bytes_read
         report.mended = [shown_segment(name) for name in self._mended]
         report.not_proven = self._not_proven(tree_check)
         report.notes += self._pack_check.notes + self._home.notes

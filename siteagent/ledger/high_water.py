@@ -23,8 +23,8 @@ import struct
 import msgspec
 
 from shared.chain import POSITION_BYTES, Position, decode_position
-from shared.errors import FarkeepError
 from shared.epochkeys import EpochKeys
+from shared.errors import FarkeepError
 from shared.keyring import Keyring
 from shared.sealing import keyed_id
 

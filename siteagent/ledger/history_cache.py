@@ -22,8 +22,8 @@ from __future__ import annotations
 import struct
 
 from shared.codec import decode, encode
-from shared.errors import FarkeepError
 from shared.epochkeys import EpochKeys
+from shared.errors import FarkeepError
 from shared.keyring import Keyring
 from shared.randomness import Randomness
 from shared.sealing import NONCE_SIZE_BYTES, derive, open_sealed, seal

@@ -82,13 +82,9 @@ def remove(extra: Extra, confined: Confined) -> tuple[int, list[tuple[bytes, str
     """Remove them; returns how many entries went, and what could not be removed."""
     count, errors = 0, list[tuple[bytes, str]]()
     for path, name in extra.rows:
-        handle = confined.existing(path)
-        if handle is None:
-            continue
         try:
+            handle = confined.folder(path)
             count += remove_tree(handle, name, os.fstat(handle).st_dev)
         except OSError as error:
             errors.append((b"/".join((*path, name)), error.strerror or str(error)))
-        finally:
-            os.close(handle)
     return count, errors

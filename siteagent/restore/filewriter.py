@@ -46,7 +46,8 @@ class FileWriter:
 
         Raises FileExistsError when it is there after all.
         """
-        handle = os.open(entry.name, NEW_FILE, entry.mode & 0o777, dir_fd=folder)
+        # Attributes can only be set while the file is writable to its owner; `fresh_file` sets the mode after them.
+        handle = os.open(entry.name, NEW_FILE, 0o600 if xattrs else entry.mode & 0o777, dir_fd=folder)
         try:
             if data and os.write(handle, data) != len(data):
                 write_all(handle, data, 0)

@@ -16,6 +16,8 @@ from siteagent.sources.xattrs import decode_xattrs
 from siteagent.store.entry import Entry
 
 _SPECIAL = 0o7000
+_OWNER_WRITES = 0o200
+"""Without it only root may set attributes."""
 _REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ERANGE,
             errno.ENOSPC, errno.EOVERFLOW}  # fmt: skip
 
@@ -76,6 +78,8 @@ class Applier:
             self._own(where, wanted.uid, wanted.gid, follow)
         if _attributes_of(where, follow) != decode_xattrs(wanted.xattrs):
             is_touched = True
+            if follow and not about.st_mode & _OWNER_WRITES:
+                self._mode(where, about.st_mode | _OWNER_WRITES)
             self._attributes(where, wanted.xattrs, follow)
         if follow and (is_touched or stat.S_IMODE(about.st_mode) != stat.S_IMODE(wanted.mode)):
             is_touched = True
@@ -105,7 +109,8 @@ class Applier:
                     os.removexattr(where, name, follow_symlinks=follow)
                 except OSError as error:
                     self.refuse("attributes", error)
-        for name, value in pairs.items():
+        # An ACL may take the right to set the others away, so it comes last.
+        for name, value in sorted(pairs.items(), key=lambda pair: pair[0].startswith(b"system.")):
             if present.get(name) != value:
                 try:
                     os.setxattr(where, name, value, follow_symlinks=follow)

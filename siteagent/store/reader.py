@@ -90,6 +90,7 @@ class SegmentReader:
         self._lock = threading.Lock()
         self.damaged: set[SegmentName] = set()
         """Segments that did not read in this process: nothing new may rest on them."""
+        self.bytes_read = 0
 
     def spot(self, name: SegmentName) -> Spot:
         """Where a segment lies; raises DamagedError when the index knows no such segment."""
@@ -113,6 +114,7 @@ class SegmentReader:
     def _open_table(self, name: SegmentName) -> OpenTable:
         spot = self.spot(name)
         data = self._packs.open(spot.pack_id).read_at(spot.offset, HEADER_BYTES + spot.table_length)
+        self.bytes_read += len(data)
         header = self._header(data, name)
         sealed = data[HEADER_BYTES : HEADER_BYTES + header.table_length]
         return OpenTable(header, decode_table(open_table(header, sealed, self._keys.epoch(header.key_epoch))))
@@ -145,6 +147,7 @@ class SegmentReader:
     def _open_segment(self, name: SegmentName) -> OpenSegment:
         spot = self.spot(name)
         data = self._packs.open(spot.pack_id).read_at(spot.offset, spot.length)
+        self.bytes_read += len(data)
         header = self._header(data, name)
         if header.length != len(data):
             raise missing(name, "a segment has another length than the index says")
