@@ -16,6 +16,7 @@ Files below `<home>/log/`:
 | log.db                | SQLite database, tables in `database`; the truth for decisions                         |
 | log.db-wal, -shm      | SQLite's own, while the log is open and after a crash                                  |
 | history               | sealed projection, layout in `history_cache`; may be lost at any time                  |
+| log.db.aside-<number> | a damaged log.db that `rescue` replaced by what held of it; kept for people            |
 
 SQLite writes log.db itself, past the seam of `siteagent.disk`: it is made durable by WAL with `synchronous=FULL`, set
 and read back on every connection. The cache is written through the seam, without a sync.

@@ -13,7 +13,7 @@ from tests.arch.code import BESIDE, PRODUCT, ROOT, Module, listed, modules, plac
 _ANNOUNCED = ("TO" "DO", "FIX" "ME", "XX" "X", "HA" "CK", "NotImplemented" "Error")
 UNFINISHED = re.compile(rf"\b(?:{'|'.join(_ANNOUNCED)})\b")
 EMPTY_TEST = re.compile(r"\bassert" r" True\b")
-ONE_MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home)/\w")
+ONE_MACHINE = re.compile(r"(?<![\w.])/(?:work|root)/\w")
 ABBREVIATIONS = frozenset(
     ["arg", "buf", "cb", "cfg", "cnt", "ctx", "dir", "dirs", "dst", "idx", "impl", "len", "mgr", "misc", "msg", "num",
      "obj", "ptr", "src", "tmp", "ts", "utils", "val"]

@@ -31,7 +31,6 @@ CHANGING_MODULES = {"shutil", "tempfile"}
 WRITING_FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND")
 # Single calls that change nobody's files, or only make a folder that the user named.
 SINGLE_CALLS = {
-    "siteagent.jobs.initialise": {"os.makedirs": "the folder above a new home, before there is a disk to write on"},
     "siteagent.jobs.recovery": {"os.makedirs": "the folder that receives the recovery shares"},
     "siteagent.jobs.restore": {"os.makedirs": "the folder to restore into"},
     "siteagent.ledger.rescue": {"sqlite3.connect": "opened with mode=ro"},

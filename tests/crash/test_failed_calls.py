@@ -40,6 +40,9 @@ def fail(scenario: Scenario, call: Call, code: int) -> None:
         require_no_second_try(tape.calls, call)
         assert home.ledger.history().snapshot_ids[: len(before)] == before
         assert list((machine.place.home / "packs").glob("*.part")) == []
+        if call.point[::2] == ("sync_folder", "home/packs"):
+            named = [other.path for other in tape.calls if other.point[::2] == ("rename", "home/packs/#.pack")]
+            assert not (machine.place.folder / named[call.repeat - 1]).exists()
         machine.require_whole(home, home.ledger.history().snapshots[0])
         newest = machine.back_up_in(home)
         assert home.ledger.history().snapshots[-1].id == newest

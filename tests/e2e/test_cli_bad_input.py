@@ -12,7 +12,7 @@ import pytest
 from tests.support.command_line import CommandLine, local_world
 from tests.support.farkeep import Farkeep, Result
 from tests.support.held import held_backup
-from tests.support.ordinary import bound_by_permissions
+from tests.support.permissions import bound_by_permissions
 
 
 @pytest.fixture
@@ -148,9 +148,32 @@ def test_a_missing_index_costs_work_only(farkeep: Farkeep, tmp_path: Path) -> No
     still_sound(farkeep)
 
 
-def test_an_ambiguous_snapshot(farkeep: Farkeep, tmp_path: Path) -> None:
-    """Six digits seldom fit twice by themselves, so the candidates are tried on a history in the unit tests; here the
-    words of a real home."""
+def test_an_ambiguous_snapshot(tmp_path: Path) -> None:
+    """Ids come from the randomness that is handed in: here all begin alike."""
+
+    class Alike:
+        def bits(self, size_bytes: int) -> bytes:
+            return b"\xab\xcd\xef\x01" + os.urandom(size_bytes - 4) if size_bytes == 16 else os.urandom(size_bytes)
+
+    world = local_world()
+    commands = CommandLine(tmp_path / "home", type(world)(world.clock, Alike(), network_kind=lambda _: None,
+                                                          may_start_processes=False))  # fmt: skip
+    commands.good("init", "--site", "x", "--no-recovery")
+    (tmp_path / "file").touch()
+    ids = [commands.good("backup", tmp_path / "file", "--name", "docs")["snapshot"] for _ in range(2)]
+    for words in (("ls", "abcdef"), ("restore", "abcdef01", "--to", tmp_path / "out"), ("cat", "ABCDEF:/x")):
+        answer = commands(*words)
+        message = answer.json()["error"]["message"]
+        assert (answer.code, answer.kind) == (1, "refused")
+        assert "2 snapshots begin with these digits" in message
+        assert all(snapshot[:12] in message and "docs, 20" in message for snapshot in ids)
+        assert answer.json()["error"]["next"] == "write more digits"
+    assert not (tmp_path / "out").exists()
+    assert commands.good("ls", ids[0])
+    assert [row["snapshot"] for row in commands.good("snapshots")] == ids
+
+
+def test_a_snapshot_that_is_not_there(farkeep: Farkeep) -> None:
     refused(farkeep.run("ls", "docs", check=False), 2, "names no snapshot", "docs@latest")
     refused(farkeep.run("ls", "ffffff0", check=False), 1, "no snapshot with this id", "farkeep snapshots")
     refused(farkeep.run("ls", "abc", check=False), 2, "6 or more digits")

@@ -48,8 +48,8 @@ def test_init(farkeep: Farkeep, place: Path) -> None:
 def test_backup(farkeep: Farkeep, place: Path) -> None:
     document = farkeep.backup(place / "source", name="shape").json()
     assert set(document) == {
-        "snapshot", "name", "time", "files", "folders", "bytes_seen", "bytes_read", "bytes_new", "bytes_stored", "seconds",
-        "quality", "errors", "error_count", "counts", "excluded", "sockets_skipped", "skipped_home", "notes",
+        "snapshot", "name", "time", "files", "folders", "bytes_seen", "bytes_read", "bytes_new", "bytes_stored",
+        "seconds", "quality", "errors", "error_count", "counts", "excluded", "sockets_skipped", "skipped_home", "notes",
     }  # fmt: skip
     assert HEX32.fullmatch(document["snapshot"])
     assert TIME.fullmatch(document["time"])
@@ -102,8 +102,8 @@ def test_ls_of_a_whole_snapshot_is_everything(farkeep: Farkeep, place: Path) -> 
 def test_stats(farkeep: Farkeep) -> None:
     assert set(farkeep.run("stats").json()) == {
         "site", "site_name", "snapshots", "names", "oldest", "newest", "bytes_seen", "packs", "segments",
-        "damaged_segments", "bytes_stored", "bytes_data", "bytes_catalog", "bytes_manifests", "bytes_log", "bytes_index",
-        "bytes_free",
+        "damaged_segments", "bytes_stored", "bytes_data", "bytes_catalog", "bytes_manifests", "bytes_log",
+        "bytes_index", "bytes_free",
     }  # fmt: skip
 
 
@@ -165,7 +165,8 @@ def test_audit_and_repair(farkeep: Farkeep) -> None:
 def test_key_show(farkeep: Farkeep) -> None:
     document = farkeep.run("key", "show").json()
     assert set(document) == {
-        "site", "site_name", "identity", "key_file", "is_protected", "organisation", "key_epochs", "domains"}  # fmt: skip
+        "site", "site_name", "identity", "key_file", "is_protected", "organisation", "key_epochs",
+        "domains"}  # fmt: skip
     assert [epoch["number"] for epoch in document["key_epochs"]] == [1]
 
 

@@ -80,6 +80,17 @@ class Place:
         return decode_key_file(data, subject="key", site_id=site, passphrase=None).site_secret
 
 
+def with_two_snapshots(place: Place) -> Place:
+    """Fill a new home: a large file, a small one, and one that the second snapshot added."""
+    place.write("large/image", incompressible("large", 3 << 20))
+    place.write("small/text", b"some text " * 50)
+    with place.open() as home:
+        place.backup(home)
+        place.write("small/later", b"more text " * 50)
+        place.backup(home)
+    return place
+
+
 def newest(home: Home, name: str = "docs") -> SnapshotEntry:
     """The newest snapshot of a name."""
     entry = home.ledger.history().newest_snapshot(name)

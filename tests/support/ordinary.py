@@ -1,30 +1,98 @@
-"""The command without root's right to read and write what permissions forbid.
+"""Work as an ordinary user, in a process that root starts and that gives its rights up once everything is imported.
 
-As root it runs through setpriv(1) without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: still root, so that it reaches an
-interpreter below /root, but bound to permissions like everybody else. As an ordinary user it is the command itself.
+So the user needs no right to reach the interpreter's files, and nothing is forked beside threads of a database.
+`python -m tests.support.ordinary FOLDER USER-NUMBER TRIP` runs one of the functions below in a folder of that user.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+import pickle  # rocksdict imports it when a database is opened, which is too late
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+import siteagent.jobs.restore
+from tests.support import trees
+from tests.support.build import build
+from tests.support.descriptions import for_ordinary_user
+from tests.support.mutate import mutate
+from tests.support.trips import open_site
+from tests.support.walker import AS_ORDINARY_USER, Ignore, compare, describe
 
-from tests.support.farkeep import Farkeep
+NOBODY = 65534
+_ROOT = Path(__file__).parents[2]
+_NEEDED_LATER = (pickle,)
 
-_RIGHTS = "-dac_override,-dac_read_search"
+
+def run_as_nobody(folder: Path, trip: Callable[[Path], None]) -> None:
+    """Run a function of this module as the user nobody in `folder`/own; raises AssertionError with what went wrong."""
+    folder.chmod(0o755)
+    own = folder / "own"
+    own.mkdir()
+    os.chown(own, NOBODY, NOBODY)
+    command = [sys.executable, "-m", "tests.support.ordinary", str(own), str(NOBODY), trip.__name__]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def bound_by_permissions(home: Path, folder: Path) -> Farkeep:
-    """The command on `home`; a wrapper is put into `folder` where one is needed."""
-    if os.geteuid() != 0:
-        return Farkeep(home)
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv (util-linux) to be bound by permissions as root")
-    wrapper = folder / "farkeep-bound-by-permissions"
-    command = os.fsdecode(Farkeep(home).command("version")[0])
-    wrapper.write_text(f'#!/bin/sh\nexec setpriv --bounding-set={_RIGHTS} --inh-caps={_RIGHTS} "{command}" "$@"\n')
-    wrapper.chmod(0o755)
-    return Farkeep(home, executable=wrapper)
+def round_trips(folder: Path) -> None:
+    """Trees come back, also over earlier copies whose folders are read-only."""
+    ignored = frozenset({Ignore.SOCKETS, *AS_ORDINARY_USER})
+    with open_site(folder) as site:
+        for number, description in enumerate((trees.zoo(), trees.random_tree(11, 120))):
+            source, target = folder / f"source {number}", folder / f"target {number}"
+            build(for_ordinary_user(description), source)
+            for day in range(3):
+                before = describe(source)
+                result = site.back_up(source, name=source.name)
+                restored = site.restore(result, source, target, deletes=True)
+                assert [*result.errors, *restored.errors] == [], (day, [*result.errors, *restored.errors])
+                assert compare(before, describe(target), ignore=ignored) == []
+                mutate(day, source, 30)
+
+
+def unreadable_files(folder: Path) -> None:
+    """What this user may not read is named; everything else comes back, and later the rest too."""
+    source, target = folder / "source", folder / "target"
+    build(trees.random_tree(3, 0), source)
+    for name, size in (("closed", 10), ("closed, large", 500_000), ("open", 10)):
+        (source / name).write_bytes(bytes(size))
+    (source / "closed folder").mkdir()
+    (source / "closed folder" / "file").write_bytes(b"x")
+    (source / "folder of names").mkdir()
+    (source / "folder of names" / "file").write_bytes(b"x")
+    closed = {"closed": 0, "closed, large": 0o200, "closed folder": 0o300, "folder of names": 0o600}
+    for name, mode in closed.items():
+        (source / name).chmod(mode)
+    with open_site(folder) as site:
+        result = site.back_up(source)
+        named = {os.fsdecode(error.path) for error in result.errors}
+        expected = {str(source / name) for name in closed if name != "folder of names"}
+        assert named == expected | {str(source / "folder of names" / "file")}
+        assert result.summary.quality == "partial"
+        restored = site.restore(result, source, target)
+        assert {Path(os.fsdecode(error.path)).name for error in restored.errors} == {"closed", "closed, large"}
+        assert (target / "open").read_bytes() == bytes(10)
+        assert not (target / "closed").exists()
+        for name in closed:
+            (source / name).chmod(0o700)
+        site.restore(site.back_up(source), source, target, deletes=True)
+        assert compare(describe(source), describe(target)) == []
+
+
+def main() -> int:
+    """Give the rights up, then run."""
+    folder, number, name = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    siteagent.jobs.restore.sync_target = lambda handle: None
+    os.setgroups([])
+    os.setresgid(number, number, number)
+    os.setresuid(number, number, number)
+    os.chdir(folder)
+    globals()[name](folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

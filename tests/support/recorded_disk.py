@@ -187,10 +187,10 @@ class RecordedDisk:
     def create(self, path: str) -> FileWriter:
         absolute = self._absolute(path)
         with self._tape.call("create", absolute) as code:
-            _fail(code, path)
+            _fail(code, absolute)
             writer = self._disk.create(path)
             self._tape.survival.made(absolute)
-        return RecordedWriter(self._tape, absolute, path, writer)
+        return RecordedWriter(self._tape, absolute, writer)
 
     def open(self, path: str) -> FileReader:
         with self._tape.call("open", self._absolute(path)) as code:
@@ -201,7 +201,7 @@ class RecordedDisk:
     def rename(self, source: str, target: str) -> None:
         before, after = self._absolute(source), self._absolute(target)
         with self._tape.call("rename", after) as code:
-            _fail(code, target)
+            _fail(code, after)
             self._tape.survival.renaming(before, after)
             self._disk.rename(source, target)
             self._tape.survival.renamed(before, after)
@@ -209,7 +209,7 @@ class RecordedDisk:
     def remove(self, path: str) -> None:
         absolute = self._absolute(path)
         with self._tape.call("remove", absolute) as code:
-            _fail(code, path)
+            _fail(code, absolute)
             self._tape.survival.removing(absolute)
             self._disk.remove(path)
             self._tape.survival.removed(absolute)
@@ -217,14 +217,14 @@ class RecordedDisk:
     def make_folder(self, path: str) -> None:
         absolute = self._absolute(path)
         with self._tape.call("make_folder", absolute) as code:
-            _fail(code, path)
+            _fail(code, self._absolute(path))
             self._disk.make_folder(path)
             self._tape.survival.made_folder(absolute)
 
     def sync_folder(self, path: str) -> None:
         absolute = self._absolute(path)
         with self._tape.call("sync_folder", absolute) as code:
-            _fail(code, path)
+            _fail(code, absolute)
             self._tape.survival.synced_folder(absolute)
 
     def list(self, path: str) -> list[str]:
@@ -237,7 +237,7 @@ class RecordedDisk:
 
     def punch(self, path: str, offset: int, length: int) -> None:
         with self._tape.call("punch", self._absolute(path)) as code:
-            _fail(code, path)
+            _fail(code, self._absolute(path))
             self._disk.punch(path, offset, length)
 
     def free_bytes(self) -> int:
@@ -248,8 +248,8 @@ class RecordedDisk:
 class RecordedWriter:
     """A FileWriter on a tape. Nothing is really synced: what is durable is kept book of."""
 
-    def __init__(self, tape: Tape, absolute: str, path: str, writer: LocalWriter) -> None:
-        self._tape, self._absolute, self._path, self._writer = tape, absolute, path, writer
+    def __init__(self, tape: Tape, absolute: str, writer: LocalWriter) -> None:
+        self._tape, self._absolute, self._writer = tape, absolute, writer
 
     def append(self, buffers: Sequence[Buffer]) -> int:
         with self._tape.call("append", self._absolute) as code:
@@ -257,24 +257,24 @@ class RecordedWriter:
                 # A full disk still takes the beginning.
                 whole = b"".join(bytes(piece) for piece in buffers)
                 self._writer.append([whole[: len(whole) // 2]])
-            _fail(code, self._path)
+            _fail(code, self._absolute)
             return self._writer.append(buffers)
 
     def read_at(self, offset: int, length: int) -> bytes:
         with self._tape.call("read_back", self._absolute) as code:
-            _fail_reading(code, self._path)
+            _fail_reading(code, self._absolute)
             return self._writer.read_at(offset, length)
 
     def sync(self) -> None:
         with self._tape.call("sync", self._absolute) as code:
-            _fail(code, self._path)
+            _fail(code, self._absolute)
             self._tape.survival.synced(self._absolute)
 
     def close(self) -> None:
         # Whoever is gone keeps no handle open.
         self._writer.close()
         with self._tape.call("close", self._absolute) as code:
-            _fail(code, self._path)
+            _fail(code, self._absolute)
 
 
 class RecordedReader:

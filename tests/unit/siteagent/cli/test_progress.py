@@ -12,10 +12,10 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize(("sample", "elapsed_s", "text"), [
-    (Sample(50 * MIB, 7, 100 * MIB), 10.0, " 50%  50.0 MiB of 100 MiB, 7 files, 5.0 MiB/s, 10 s left"),
-    (Sample(5 * MIB, 1200, 20 * MIB, True), 5.0, " 25%  5.0 MiB of about 20.0 MiB, 1 200 files, 1.0 MiB/s, 15 s left"),
-    (Sample(50 * MIB, 7), 10.0, "50.0 MiB, 7 files, 5.0 MiB/s, 10 s"),
-    (Sample(50 * MIB, 7, 100 * MIB), 1.0, " 50%  50.0 MiB of 100 MiB, 7 files, 50.0 MiB/s, 1.0 s"),
+    (Sample(50 * MIB, 7, 100 * MIB), 10.0, " 50%  50.0 MiB of 100 MiB, 5.0 MiB/s, 10 s left, 7 files"),
+    (Sample(5 * MIB, 1200, 20 * MIB, True), 5.0, " 25%  5.0 MiB of about 20.0 MiB, 1.0 MiB/s, 15 s left, 1 200 files"),
+    (Sample(50 * MIB, 7), 10.0, "50.0 MiB, 5.0 MiB/s, 10 s, 7 files"),
+    (Sample(50 * MIB, 7, 100 * MIB), 1.0, " 50%  50.0 MiB of 100 MiB, 50.0 MiB/s, 1.0 s, 7 files"),
     (Sample(300 * MIB, 0, 100 * MIB, True), 10.0, "300 MiB, 30.0 MiB/s, 10 s"), (Sample(0, 0), 0.0, "0 B, 0.0 s"),
 ])  # fmt: skip
 def test_rate_and_time_left_are_said_when_they_mean_something(sample: Sample, elapsed_s: float, text: str) -> None:
@@ -28,7 +28,7 @@ def test_a_line_fits_the_terminal_and_is_erased_at_the_end() -> None:
     with Progress(terminal, "backup", columns=lambda: 30, monotonic=lambda: next(moments)) as progress:
         progress.watch(lambda: Sample(8 * MIB, 3, 16 * MIB))
         progress.draw()
-        assert terminal.getvalue() == "\r\x1b[K" + "backup:  50%  8.0 MiB of 16.0 MiB, 3 files"[:29]
+        assert terminal.getvalue() == "\r\x1b[K" + "backup:  50%  8.0 MiB of 16.0 MiB, 2.0 MiB/s"[:29]
     assert terminal.getvalue().endswith("\r\x1b[K")
     assert not any(thread.name == "progress" for thread in threading.enumerate())
 

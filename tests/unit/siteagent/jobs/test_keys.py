@@ -8,9 +8,11 @@ import pytest
 
 from shared.errors import DamagedError, RefusedError
 from shared.shares import note_of
+from siteagent.disk.durable import write_durably
 from siteagent.disk.local import LocalDisk
 from siteagent.home import Access, Home, open_home
 from siteagent.jobs import keys
+from siteagent.jobs.initialise import write_key_file
 from siteagent.jobs.keys import ShareText, change_passphrase, restore_key, rotate, show, split_again
 from siteagent.jobs.listing import list_entries
 from siteagent.jobs.recovery import ShareCount
@@ -84,7 +86,7 @@ def test_a_new_secret_keeps_the_passphrase(site: Site) -> None:
         opens(site)
 
 
-class _Cut(Exception):
+class _CutError(Exception):
     """The power goes."""
 
 
@@ -96,13 +98,13 @@ def _cut_at(monkeypatch: pytest.MonkeyPatch, count: int) -> Callable[[], int]:
         def call(*words: object) -> None:
             begun[0] += 1
             if begun[0] == count:
-                raise _Cut
+                raise _CutError
             real(*words)
 
         return call
 
-    monkeypatch.setattr(keys, "write_durably", counted(keys.write_durably))
-    monkeypatch.setattr(keys, "write_key_file", counted(keys.write_key_file))
+    monkeypatch.setattr(keys, "write_durably", counted(write_durably))
+    monkeypatch.setattr(keys, "write_key_file", counted(write_key_file))
     return lambda: begun[0]
 
 
@@ -118,7 +120,7 @@ def test_a_rotation_that_is_cut_off_locks_nobody_out(
         home = site.open()
         try:
             rotate(home, WHO, is_new_secret=is_new_secret)
-        except _Cut:
+        except _CutError:
             assert begun() == count
         finally:
             home.close()
@@ -134,7 +136,7 @@ def test_a_key_epoch_that_is_not_recorded_yet_is_before_anything_is_sealed_in_it
 ) -> None:
     with site.open() as home, monkeypatch.context() as patch:
         patch.setattr(type(home.ledger), "use_keyring", _stop)
-        with pytest.raises(_Cut):
+        with pytest.raises(_CutError):
             rotate(home, WHO, is_new_secret=False)
     site.backup()
     with site.open() as home:
@@ -145,7 +147,7 @@ def test_a_key_epoch_that_is_not_recorded_yet_is_before_anything_is_sealed_in_it
 
 
 def _stop(*_: object) -> None:
-    raise _Cut
+    raise _CutError
 
 
 def test_a_split_makes_a_new_set_and_leaves_the_old_one_valid(site: Site) -> None:
@@ -227,7 +229,7 @@ def test_a_restore_that_is_cut_off_between_its_two_writes_can_be_done_again(
     key_path(site).unlink()
     with monkeypatch.context() as patch:
         _cut_at(patch, 2)
-        with pytest.raises(_Cut):
+        with pytest.raises(_CutError):
             restore_key(site.access, WHO, shares(site, 1, 2), local_world())
     restore_key(site.access, WHO, shares(site, 1, 2), local_world())
     assert opens(site)

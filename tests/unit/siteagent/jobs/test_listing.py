@@ -22,7 +22,8 @@ def test_a_folder_lists_its_entries_in_order(site: Site, home: Home) -> None:
 
 def test_all_below_a_folder_is_listed_when_asked_for(site: Site, home: Home) -> None:
     rows = list(list_entries(home, newest(home), site.path(), is_recursive=True))
-    expected = [os.path.join(folder, name) for folder, folders, files in os.walk(site.path()) for name in folders + files]
+    walked = os.walk(site.path())
+    expected = [os.path.join(folder, name) for folder, folders, files in walked for name in folders + files]
     assert sorted(row.path for row in rows) == sorted(expected)
 
 

@@ -39,6 +39,9 @@ def test_golden_bytes() -> None:
     )  # fmt: skip
     assert data[-32:] == blake3(data[:-32]).digest()
     assert blake3(data).hexdigest() == "a169511279d83f725ff359b206957fd13a85923558cb519283442964c1c3673b"
+    step = difference(SITE, _snapshot(8), {*whole.added, segment_name(b"b" * 16, 9)}, whole, set(whole.added))
+    assert (step.base, step.steps) == (_snapshot(7), 1)
+    assert blake3(encode_reach(step)).hexdigest() == "f50b217a458a8812b952cbc9a87dd506a4991a5989d4b24c9a1d1db7252aa1be"
 
 
 @given(st.lists(NAMES, min_size=1, max_size=40))

@@ -1,0 +1,114 @@
+"""What is restored equals what was captured: generated and fixed hostile trees, compared by an independent walker.
+
+Invariant 12. Every tree goes to a new folder, changes, and goes in place over its earlier copy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from siteagent.store.catalog import Catalog
+from tests.support import strategies, trees
+from tests.support.build import build, scratch_folder
+from tests.support.descriptions import Content, Description, File, Folder, Metadata, for_ordinary_user
+from tests.support.mutate import mutate
+from tests.support.ordinary import round_trips, run_as_nobody
+from tests.support.trips import Site, open_site
+from tests.support.walker import AS_ORDINARY_USER, Ignore, compare, describe
+
+_IS_ROOT = os.geteuid() == 0
+_IS_LONG = os.environ.get("FARKEEP_TEST_LONG") == "1"
+_IGNORED = frozenset({Ignore.SOCKETS}) if _IS_ROOT else frozenset({Ignore.SOCKETS, *AS_ORDINARY_USER})
+_EXAMPLES = settings(max_examples=300 if _IS_LONG else 15,
+                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is restored here need not outlive this machine."""
+    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with scratch_folder() as folder, open_site(folder) as opened:
+        yield opened
+
+
+def there_and_back(site: Site, source: Path, target: Path, *, deletes: bool = False) -> list[str]:
+    """Back up, restore, compare; the differences."""
+    before = describe(source)
+    result = site.back_up(source, name=source.name)
+    assert result.errors == []
+    restored = site.restore(result, source, target, deletes=deletes)
+    assert restored.errors == []
+    return compare(before, describe(target), ignore=_IGNORED)
+
+
+@_EXAMPLES
+@given(description=strategies.descriptions(is_ordinary=not _IS_ROOT), seed=st.integers(0, 2**32))
+def test_generated_trees(site: Site, description: Description, seed: int) -> None:
+    with scratch_folder() as folder:
+        source, target = folder / "source", folder / "target"
+        build(description, source)
+        assert there_and_back(site, source, target) == []
+        mutate(seed, source, 12)
+        assert there_and_back(site, source, target, deletes=True) == []
+
+
+@pytest.mark.parametrize("seed", range(40 if _IS_LONG else 3))
+def test_a_random_tree_over_several_days(site: Site, seed: int) -> None:
+    with scratch_folder() as folder:
+        source, target = folder / "source", folder / "target"
+        description = trees.random_tree(seed, 120)
+        build(description if _IS_ROOT else for_ordinary_user(description), source)
+        for day in range(3):
+            assert there_and_back(site, source, target, deletes=True) == []
+            mutate(1000 * seed + day, source, 40)
+
+
+@pytest.mark.parametrize("make", [trees.zoo, trees.deep_folders, trees.beyond_path_max, trees.wide_folder])
+def test_fixed_trees(site: Site, make: object) -> None:
+    with scratch_folder() as folder, scratch_folder() as elsewhere:
+        source, target = folder / "source", elsewhere / "target"
+        description: Description = make()  # type: ignore[operator]
+        build(description if _IS_ROOT else for_ordinary_user(description), source)
+        assert there_and_back(site, source, target) == []
+        again = describe(target)
+        result = site.back_up(source, name="source")
+        counts = result.summary.counts
+        assert (counts.new, counts.changed, counts.removed) == (0, 0, 0)
+        assert result.summary.bytes_read < 100  # what is dated in the future proves nothing
+        restored = site.restore(result, source, target, deletes=True)
+        assert (restored.answer.written, restored.deleted, restored.errors) == (0, 0, [])
+        assert compare(again, describe(target)) == []
+
+
+def test_with_processes() -> None:
+    """Enough entries and bytes that sealing and restoring start processes of their own."""
+    with scratch_folder() as folder, open_site(folder, has_processes=True) as site:
+        source, target = folder / "source", folder / "target"
+        build(trees.random_tree(7, 150) if _IS_ROOT else for_ordinary_user(trees.random_tree(7, 150)), source)
+        large = [(b"large %d" % number, File(Content(21 << 20, number % 2))) for number in range(4)]
+        build(Description((*large, *trees.wide_folder(3000).entries)), source / "much")
+        assert there_and_back(site, source, target) == []
+        mutate(7, source / "much", 40)
+        (source / "much" / "large 1").open("r+b").write(b"changed at the start")
+        assert there_and_back(site, source, target, deletes=True) == []
+        (target / "much" / "wide" / "0007").write_bytes(b"changed in the copy")
+        os.truncate(target / "much" / "large 2", 5 << 20)
+        assert there_and_back(site, source, target) == []
+
+
+@pytest.mark.needs_root
+def test_as_an_ordinary_user() -> None:
+    """The same for a user without rights; read-only folders of an earlier copy are no hindrance."""
+    with scratch_folder() as folder:
+        run_as_nobody(folder, round_trips)

@@ -1,0 +1,73 @@
+"""The golden home opens for ever: every byte verifies, every entry is what it was, and work goes on in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.errors import FarkeepError
+from siteagent.home import open_home
+from siteagent.jobs.audit import audit_verify
+from siteagent.jobs.backup import BackupRequest, back_up
+from siteagent.jobs.repair_index import repair_index
+from siteagent.jobs.verify import verify
+from siteagent.sources.posix import PosixView
+from siteagent.sources.roots import merge_roots
+from tests.support.golden_store import EXPECTED, FOLDER, copy_golden, described, world
+
+EXPECTED_ENTRIES = json.loads((FOLDER / EXPECTED).read_text())
+WORLD = world("reading the golden store")
+
+
+def test_it_is_small_and_holds_what_it_should() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 200_000
+    last = list(EXPECTED_ENTRIES.values())[-1]
+    entries = last["entries"]
+    assert len(EXPECTED_ENTRIES) == 2
+    assert [snapshot["key_epoch"] for snapshot in EXPECTED_ENTRIES.values()] == [1, 2]
+    assert len(entries["/several chunks"]["pieces"]) > 2
+    assert len(entries["/sparse"]["pieces"]) > 16
+    assert sum(not is_data for _, is_data in entries["/sparse"]["pieces"]) == 13
+    assert entries["/one"]["is_linked"] and entries["/two names"]["is_linked"]
+    assert {"user.short", "user.long"} <= set(entries["/attributes"]["xattrs"])
+    assert {entry["type"] for entry in entries.values()} == {1, 2, 3, 4}
+
+
+def test_every_byte_verifies_and_every_entry_is_what_it_was(tmp_path: Path) -> None:
+    with open_home(copy_golden(tmp_path), "verify", WORLD) as home:
+        report = verify(home, "read-data")
+        assert report.is_good, report
+        assert report.snapshots == 2
+        assert report.segments_checked == report.segments_read_whole >= 4
+        assert audit_verify(home).is_good
+        assert described(home) == EXPECTED_ENTRIES
+        assert home.ledger.history().site_name == "golden-site"
+
+
+def test_it_was_made_without_an_index_and_one_can_be_made(tmp_path: Path) -> None:
+    with open_home(copy_golden(tmp_path), "repair index", WORLD) as home:
+        assert repair_index(home).is_good
+        assert described(home) == EXPECTED_ENTRIES
+
+
+def test_a_backup_goes_on_in_it(tmp_path: Path) -> None:
+    access, source = copy_golden(tmp_path), tmp_path / "source"
+    source.mkdir()
+    (source / "new").write_bytes(b"new\n")
+    with open_home(access, "backup", WORLD) as home:
+        node, roots = merge_roots([os.fsencode(source)], b"/")
+        back_up(home, BackupRequest("golden-files", tuple(roots), PosixView(node, None, None), "user", "host"))
+        assert verify(home, "read-data").is_good
+        found = described(home)
+        assert {snapshot: found[snapshot] for snapshot in EXPECTED_ENTRIES} == EXPECTED_ENTRIES
+
+
+def test_nothing_opens_without_its_key(tmp_path: Path) -> None:
+    access = copy_golden(tmp_path)
+    Path(access.key_path).unlink()
+    with pytest.raises(FarkeepError, match="key file is missing"):
+        open_home(access, "verify", WORLD)

@@ -1,0 +1,67 @@
+"""Leases: whichever comes first, either the job sees the condemnation or the sweep sees the job."""
+
+from __future__ import annotations
+
+import threading
+
+from siteagent.store.leases import Leases
+from siteagent.store.names import segment_name
+
+ONE, TWO = segment_name(b"r" * 16, 1), segment_name(b"r" * 16, 2)
+
+
+def test_a_job_that_comes_after_a_condemnation_knows_it() -> None:
+    leases = Leases()
+    newest = leases.condemn(frozenset({ONE}))
+    lease = leases.register("backup")
+    assert not lease.may_reuse(ONE)
+    assert lease.may_reuse(TWO)
+    assert leases.is_clear(newest)
+
+
+def test_a_job_that_came_before_holds_the_sweep_up_until_it_ends() -> None:
+    leases = Leases()
+    lease = leases.register("backup")
+    newest = leases.condemn(frozenset({ONE}))
+    later = leases.register("restore")
+    assert lease.may_reuse(ONE)
+    assert not leases.is_clear(newest)
+    assert leases.held() == ["backup", "restore"]
+    lease.end()
+    lease.end()
+    assert leases.is_clear(newest)
+    assert leases.held() == ["restore"]
+    later.end()
+
+
+def test_condemnations_add_up() -> None:
+    leases = Leases()
+    leases.condemn(frozenset({ONE}))
+    leases.condemn(frozenset({TWO}))
+    assert leases.register("backup").unusable == {ONE, TWO}
+
+
+def test_no_job_slips_between_a_condemnation_and_its_sweep() -> None:
+    """With threads taking turns as they like: a lease that does not know is always one the sweep waits for."""
+    leases, slipped = Leases(), []
+    start = threading.Barrier(3)
+
+    def work() -> None:
+        start.wait()
+        for _ in range(300):
+            lease = leases.register("backup")
+            knows = not lease.may_reuse(ONE)
+            if not knows and condemned and lease.number > condemned[0]:
+                slipped.append(lease.number)
+            lease.end()
+
+    condemned: list[int] = []
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    condemned.append(leases.condemn(frozenset({ONE})))
+    for thread in threads:
+        thread.join()
+    assert slipped == []
+    assert leases.held() == []
