@@ -120,7 +120,7 @@ class Capture:
         figures, kinds = self.figures, [identity[0] >> 12 for identity in batch.identities]
         files, folders, links = kinds.count(_FILE_KIND), kinds.count(_FOLDER_KIND), kinds.count(_LINK_KIND)
         figures.files += files
-        figures.folders += folders
+        figures.folders += folders - len(batch.ancestors)
         figures.links += links
         figures.others += len(kinds) - files - folders - links
         figures.bytes_seen += sum([identity[1] for identity in batch.identities if identity[0] >> 12 == _FILE_KIND])
@@ -196,8 +196,13 @@ class Capture:
         return chunk_id, _NONE, b"", (segment,)
 
     def _note(self, entry: Entry, before: Entry | None, trusted: object) -> None:
-        """Count an entry that was captured as new, changed, or (only read again) unchanged."""
+        """Count an entry that was captured as new, changed, or (only read again) unchanged.
+
+        Folders on the way to a root are no part of the source: what else happens in them is not counted.
+        """
         figures = self.figures
+        if entry.flags & ANCESTOR:
+            return
         if before is None:
             figures.new += 1
             if entry.type == FILE and entry.size:

@@ -61,7 +61,7 @@ class ContentReader:
             may_have_holes = True
             if content is not None and attempt == ATTEMPTS - 1:
                 return content._replace(is_changed=True)
-        return self._read_to_end(reader)._replace(is_changed=True)
+        return self._read_last(reader, batch.identities[place][1])._replace(is_changed=True)
 
     def _read_once(self, reader: Reader, identity: Identity, may_have_holes: bool) -> Content | None:
         """One reading; None when the file's length was not what its identity says."""
@@ -91,8 +91,22 @@ class ContentReader:
         return gather.content()
 
     def _read_to_end(self, reader: Reader) -> Content:
-        """Read whatever is there until the end, however long it is now."""
+        """Read a stream until it ends."""
         return self._read_pieces(reader, 0, 1 << 62)
+
+    def _read_last(self, reader: Reader, size: int) -> Content:
+        """Read what is there of the first `size` bytes: a file that grows faster than it is read must not hold us."""
+        gather, at = _Gather(self), 0
+        for start, length in reader.extents(size) or [(0, size)]:
+            if start > at:
+                gather.add(Piece(HOLE, start - at, b""))
+            done = self._cut(reader, start, length, gather)
+            at = start + done
+            if done < length:
+                return gather.content()
+        if size > at:
+            gather.add(Piece(HOLE, size - at, b""))
+        return gather.content()
 
     def _cut(self, reader: Reader, start: int, length: int, gather: _Gather) -> int:
         """Cut up to `length` bytes from `start`; returns how many there were."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shared.errors import DamagedError, HostileError
-from shared.tree import FILE
+from shared.tree import ANCESTOR, FILE
 from siteagent.sources.base import Identity
 from siteagent.store.catalog import Catalog, Leaf
 from siteagent.store.entry import Entry
@@ -94,9 +94,8 @@ class Previous:
             self.note_removed(part, place)
 
     def note_removed(self, part: Slice, place: int) -> None:
-        """Count one entry as removed."""
-        self.removed += 1
-        if len(self.removed_files) < _REMOVED_FILES_MAX:
-            entry = part.entry(place)
-            if entry.type == FILE and entry.size:
-                self.removed_files.add((entry.inode, entry.size))
+        """Count one entry as removed (folders on the way to a root are no part of the source)."""
+        entry = part.entry(place)
+        self.removed += not entry.flags & ANCESTOR
+        if entry.type == FILE and entry.size and len(self.removed_files) < _REMOVED_FILES_MAX:
+            self.removed_files.add((entry.inode, entry.size))

@@ -15,7 +15,7 @@ from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK
 from siteagent.home import Home
 from siteagent.jobs.content import Sink, chunk_key, note_reading, pieces
 from siteagent.jobs.reading import find_entry, folder_below, reading
-from siteagent.jobs.record import Who, recorded
+from siteagent.jobs.record import Who, recorded_reading
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.restore import pax
 from siteagent.sources.base import SourceError
@@ -47,7 +47,7 @@ def write_archive(home: Home, snapshot: SnapshotEntry, path: bytes | None, who: 
         catalog = home.catalog(snapshot)
         entry = find_entry(catalog, path or b"/")
         shown = os.fsdecode(path or b"/")
-        with recorded(home, "restore", who, ("dump", snapshot.id.hex(), shown), is_reading=True) as job:
+        with recorded_reading(home, who, ("dump", snapshot.id.hex(), shown)) as job:
             archive = _Archive(home, catalog, chunk_key(home, snapshot), sink)
             archive.write(entry)
             result = archive.result

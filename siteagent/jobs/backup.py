@@ -133,7 +133,6 @@ class _Run:
         summary = self._summary(draft)
         files_bytes = self._commit(snapshot, summary, draft.root)
         home = self._home
-        home.ledger.checkpoint()
         growth = self.store.stored_bytes + files_bytes + _log_bytes(home) - self._log_bytes
         notes = [self._cursor.damage + ": the files concerned were read again"] if self._cursor.damage else []
         return BackupResult(snapshot, summary, growth, self._seconds(), draft.figures.errors, draft.figures.alarms,
@@ -247,4 +246,6 @@ def _root(entry: SnapshotEntry | None) -> Root | None:
 
 
 def _log_bytes(home: Home) -> int:
-    return sum(home.disk.size(f"log/{name}") or 0 for name in home.disk.list("log"))
+    """Size of the log's database; what SQLite keeps beside it while it is open comes and goes."""
+    home.ledger.checkpoint()
+    return home.disk.size("log/log.db") or 0

@@ -11,7 +11,7 @@ from shared.sealing import keyed_id
 from shared.tree import FILE, HOLE, LINK, TYPE_NAMES, UNREADABLE
 from siteagent.home import Home
 from siteagent.jobs.reading import find_entry, reading
-from siteagent.jobs.record import RunningJob, Who, recorded
+from siteagent.jobs.record import RunningJob, Who, recorded_reading
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
@@ -33,7 +33,7 @@ def copy_file(home: Home, snapshot: SnapshotEntry, path: bytes, who: Who, sink: 
             raise _no_file(catalog, entry, path)
         require_content(entry)
         what = ("cat", snapshot.id.hex(), os.fsdecode(path))
-        with recorded(home, "restore", who, what, is_reading=True) as job:
+        with recorded_reading(home, who, what) as job:
             size = 0
             for data in pieces(home, catalog, entry, chunk_key(home, snapshot)):
                 sink(data)

@@ -91,14 +91,16 @@ class Restorer:
         return self._worker.writer.begin(folder, entry)
 
     def _hard_links(self) -> None:
-        first: dict[int, Entry] = {}
+        first: dict[tuple[object, ...], Entry] = {}
         claimed: set[tuple[int, int]] = set()
         for ref in self.total.links:
             with self._noting(ref) as entry:
-                known = first.get(entry.link_group)
+                # Numbers of devices are given anew at every start of a machine: names of one file agree in all of this.
+                key = (entry.link_group, entry.type, entry.size, entry.ids, entry.tree, entry.target, entry.device)
+                known = first.get(key)
                 if known is None:
                     self._first_name(entry, claimed)
-                    first[entry.link_group] = entry
+                    first[key] = entry
                     continue
                 source = self._worker.mapping.folder(known.folder)
                 folder = self._confined.folder(self._worker.mapping.folder(entry.folder))

@@ -19,6 +19,8 @@ class Batch:
     """The entries of one folder, sorted by raw name.
 
     `identities` and `facts` run parallel to `names`; `facts` are whatever the view needs to describe an entry.
+    `ancestors` are folders that are here only because a root lies below; `followed` are roots (or on the way to one)
+    that are links and stand for what they lead to.
     `reread` names entries that must be read even when their identity is unchanged.
     """
 
@@ -28,6 +30,7 @@ class Batch:
     facts: list[Any]
     handle: int = -1
     ancestors: frozenset[bytes] = frozenset()
+    followed: frozenset[bytes] = frozenset()
 
 
 class Metadata(NamedTuple):

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from itertools import takewhile
 from operator import itemgetter
 
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, child_folder, path_of
@@ -57,7 +58,6 @@ class PosixView:
         self._one_file_system, self._skips_caches = is_one_file_system, skips_caches
         self.skipped = Skipped()
         self._open: list[_Folder] = []
-        self._devices: dict[int, int] = {}
         self._user = os.geteuid()
         raise_handle_limit()
 
@@ -93,7 +93,8 @@ class PosixView:
         children = folder.node.children if folder.node else {}
         is_way = folder.root is None
         ancestors = frozenset(name for name, node in children.items() if is_way and node.root is None)
-        return Batch(folder.key, names, list(map(identity_of, facts)), facts, handle, ancestors)
+        followed = frozenset(name for name in children if name in names and _is_link(handle, name))
+        return Batch(folder.key, names, list(map(identity_of, facts)), facts, handle, ancestors, followed)
 
     def _scan(self, folder: _Folder, handle: int) -> list[tuple[bytes, os.stat_result]]:
         with os.scandir(handle) as listing:
@@ -203,7 +204,8 @@ class PosixView:
         kind = _TYPES[stat.S_IFMT(about.st_mode)]
         group = 0
         if about.st_nlink > 1 and kind != FOLDER:
-            group = (self._devices.setdefault(about.st_dev, len(self._devices)) << 64) + about.st_ino
+            # The device's own number: one given out in the order of this walk would be another one the next time.
+            group = (about.st_dev << 64) + about.st_ino
         device = about.st_rdev if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else 0
         return Metadata(kind, about.st_mode, about.st_uid, about.st_gid, about.st_size, about.st_mtime_ns,
                         about.st_ctime_ns, about.st_ino, group, device)  # fmt: skip
@@ -215,12 +217,17 @@ class PosixView:
 
     def read_small(self, batch: Batch, places: list[int], buffer: memoryview) -> list[SmallFile]:
         """Read files whole into `buffer`, one after the other, as many of `places` as fit."""
+        if batch.followed:
+            if batch.names[places[0]] in batch.followed:
+                return [SmallFile(places[0], 0, -1, b"")]
+            places = list(takewhile(lambda place: batch.names[place] not in batch.followed, places))
         return read_small_files(batch.names, batch.identities, places, batch.handle, buffer, self._user == 0)
 
     def open(self, batch: Batch, place: int) -> PosixReader:
         """Open a file for reading."""
         about: os.stat_result = batch.facts[place]
-        return open_file(batch.names[place], batch.handle, self._user in (0, about.st_uid))
+        name = batch.names[place]
+        return open_file(name, batch.handle, self._user in (0, about.st_uid), follows=name in batch.followed)
 
     def refresh(self, batch: Batch, place: int, reader: Reader) -> None:
         """Take over what an open file says of itself now."""
@@ -235,11 +242,25 @@ class PosixView:
 
     def xattrs(self, batch: Batch, place: int) -> bytes:
         """Encoded extended attributes of an entry that is not a file."""
-        return read_xattrs(b"/proc/self/fd/%d/%s" % (batch.handle, batch.names[place]))
+        name = batch.names[place]
+        if name not in batch.followed:
+            return read_xattrs(b"/proc/self/fd/%d/%s" % (batch.handle, name))
+        handle = os.open(name, _FOLDER_FLAGS, dir_fd=batch.handle)
+        try:
+            return read_xattrs(handle)
+        finally:
+            os.close(handle)
 
     def close(self) -> None:
         """Close all folders."""
         self._close_folders(len(self._open))
+
+
+def _is_link(folder: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def _is_cache(handle: int) -> bool:

@@ -67,14 +67,18 @@ class PosixReader:
         os.close(self._handle)
 
 
-def open_file(name: bytes, folder: int, may_hide_access: bool) -> PosixReader:
-    """Open a regular file below a folder handle, leaving its access time alone where that is allowed."""
+def open_file(name: bytes, folder: int, may_hide_access: bool, *, follows: bool = False) -> PosixReader:
+    """Open a regular file below a folder handle, leaving its access time alone where that is allowed.
+
+    `follows`: the name is a root, which may be a link.
+    """
+    flags = _FLAGS & ~os.O_NOFOLLOW if follows else _FLAGS
     if may_hide_access:
         try:
-            return PosixReader(os.open(name, _FLAGS | _NO_ACCESS_TIME, dir_fd=folder))
+            return PosixReader(os.open(name, flags | _NO_ACCESS_TIME, dir_fd=folder))
         except PermissionError:
             pass
-    return PosixReader(os.open(name, _FLAGS, dir_fd=folder))
+    return PosixReader(os.open(name, flags, dir_fd=folder))
 
 
 def read_small_files(names: list[bytes], identities: list[Identity], places: list[int], folder: int,

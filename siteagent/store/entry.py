@@ -14,8 +14,8 @@ class Entry(NamedTuple):
     `ids`: joined 32-byte chunk ids held inline, `lengths`: their lengths in bytes, empty when there is exactly one of
     `size` bytes; `tree`: level byte and page id of the chunk list, when it lives out of line; `segments`: the segment
     of every id that is not a hole, then of the tree, then of an out-of-line target and xattrs, in this order;
-    `link_group`: 0, or the same number for all hard links of one file; `extra`: (column, type, value) of registered
-    columns that this version does not interpret.
+    `link_group`: 0, or the same number (device and inode) for all hard links of one file; `extra`: (column, type,
+    value) of registered columns that this version does not interpret.
     """
 
     folder: bytes

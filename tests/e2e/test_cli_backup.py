@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.farkeep import Farkeep
+from tests.support.inside import quick_driver
 
 
 @pytest.fixture
 def farkeep(tmp_path: Path) -> Farkeep:
-    made = Farkeep(tmp_path / "home")
+    made = quick_driver(tmp_path / "home")
     made.init()
     return made
 

@@ -12,13 +12,14 @@ import pytest
 from tests.support.command_line import CommandLine, local_world
 from tests.support.farkeep import Farkeep, Result
 from tests.support.held import held_backup
+from tests.support.inside import quick_driver
 from tests.support.permissions import bound_by_permissions
 
 
 @pytest.fixture
 def farkeep(tmp_path: Path) -> Farkeep:
     """A home with one snapshot of one file."""
-    made = Farkeep(tmp_path / "home")
+    made = quick_driver(tmp_path / "home")
     made.init()
     source(made).mkdir()
     (source(made) / "file").write_bytes(b"content")
@@ -66,17 +67,17 @@ def test_the_home_may_come_from_a_variable(farkeep: Farkeep) -> None:
 
 def test_a_folder_that_is_no_home(farkeep: Farkeep, tmp_path: Path) -> None:
     for path in (tmp_path / "none", source(farkeep), source(farkeep) / "file"):
-        refused(Farkeep(path).snapshots(check=False), 1, "no Farkeep home", str(path), "farkeep init")
+        refused(quick_driver(path).snapshots(check=False), 1, "no Farkeep home", str(path), "farkeep init")
     assert not (tmp_path / "none").exists()
 
 
 def test_a_folder_that_holds_something_else_becomes_no_home(farkeep: Farkeep) -> None:
-    refused(Farkeep(source(farkeep)).init(check=False), 1, "not empty", "choose an empty or new folder")
+    refused(quick_driver(source(farkeep)).init(check=False), 1, "not empty", "choose an empty or new folder")
     assert os.listdir(source(farkeep)) == ["file"]
 
 
 def test_init_without_a_way_to_recover(farkeep: Farkeep, tmp_path: Path) -> None:
-    result = Farkeep(tmp_path / "new").run("init", "--site", "x", check=False)
+    result = quick_driver(tmp_path / "new").run("init", "--site", "x", check=False)
     refused(result, 1, "--recovery-out", "--organisation", "--no-recovery")
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "new.key").exists()
@@ -128,7 +129,7 @@ def test_a_missing_key(farkeep: Farkeep, tmp_path: Path) -> None:
 
 
 def test_a_foreign_key(farkeep: Farkeep, tmp_path: Path) -> None:
-    other = Farkeep(tmp_path / "other")
+    other = quick_driver(tmp_path / "other")
     other.init()
     result = farkeep.run("snapshots", "--key-file", tmp_path / "other.key", check=False)
     error = refused(result, 1, "belongs to site", "--key-file")

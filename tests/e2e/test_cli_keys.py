@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.farkeep import Farkeep
+from tests.support.inside import quick_driver
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def with_file(farkeep: Farkeep, source: Path) -> Farkeep:
 
 
 def test_init_writes_shares_privately_and_says_what_to_do_with_them(tmp_path: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     result = farkeep.init("--recovery-out", tmp_path / "out", "--shares", "3/5")
     names = [f"share-{number}.txt" for number in range(1, 6)]
     assert sorted(os.listdir(tmp_path / "out")) == ["organisation.json", *names]
@@ -44,7 +45,7 @@ def test_init_writes_shares_privately_and_says_what_to_do_with_them(tmp_path: Pa
 def test_a_refused_init_leaves_nothing_behind(tmp_path: Path, options: list[str], code: int) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/share-1.txt").write_text("precious")
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     result = farkeep.run("init", "--site", "x", *options, check=False, cwd=tmp_path)
     assert result.exit_code == code, result.report()
     assert result.json()["error"]["next"]
@@ -53,7 +54,7 @@ def test_a_refused_init_leaves_nothing_behind(tmp_path: Path, options: list[str]
 
 
 def test_a_named_key_file_is_remembered(tmp_path: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     (tmp_path / "keys").mkdir()
     farkeep.run("init", "--site", "x", "--no-recovery", "--key-file", "keys/site.key", cwd=tmp_path)
     assert os.listdir(tmp_path / "keys") == ["site.key"]
@@ -68,7 +69,7 @@ def test_a_named_key_file_is_remembered(tmp_path: Path) -> None:
 
 
 def test_a_passphrase_comes_from_each_of_its_sources(tmp_path: Path, passphrase: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     assert farkeep.init("--passphrase-file", passphrase).json()["is_protected"] is True
     result = farkeep.snapshots(check=False)
     error = result.json()["error"]
@@ -87,7 +88,7 @@ def test_a_passphrase_comes_from_each_of_its_sources(tmp_path: Path, passphrase:
 
 
 def test_a_passphrase_is_set_and_removed(tmp_path: Path, passphrase: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     farkeep.init()
     document = farkeep.run("key", "passphrase", "--new-passphrase-file", passphrase).json()
     assert document == {"key_file": str(tmp_path / "home.key"), "is_protected": True}
@@ -98,7 +99,7 @@ def test_a_passphrase_is_set_and_removed(tmp_path: Path, passphrase: Path) -> No
 
 
 def test_a_lost_key_is_made_again_from_shares(tmp_path: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     farkeep.init("--recovery-out", tmp_path / "out")
     with_file(farkeep, tmp_path / "source")
     (tmp_path / "home.key").unlink()
@@ -113,7 +114,7 @@ def test_a_lost_key_is_made_again_from_shares(tmp_path: Path) -> None:
 
 
 def test_a_restored_key_may_lie_elsewhere_and_have_a_passphrase(tmp_path: Path, passphrase: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     farkeep.init("--recovery-out", tmp_path / "out")
     (tmp_path / "home.key").unlink()
     share = [word for number in (1, 2) for word in ("--recovery-share", tmp_path / f"out/share-{number}.txt")]
@@ -123,7 +124,7 @@ def test_a_restored_key_may_lie_elsewhere_and_have_a_passphrase(tmp_path: Path, 
 
 
 def test_shares_are_split_anew(tmp_path: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     farkeep.init("--recovery-out", tmp_path / "out")
     share = [word for number in (1, 2) for word in ("--recovery-share", tmp_path / f"out/share-{number}.txt")]
     result = farkeep.run("key", "split", *share, "--recovery-out", tmp_path / "new", "--shares", "3/4")
@@ -138,7 +139,7 @@ def test_shares_are_split_anew(tmp_path: Path) -> None:
 
 
 def test_keys_rotate_and_everything_stays_readable(tmp_path: Path) -> None:
-    farkeep = Farkeep(tmp_path / "home")
+    farkeep = quick_driver(tmp_path / "home")
     farkeep.init()
     with_file(farkeep, tmp_path / "source")
     assert farkeep.run("key", "rotate").json() == {"key_epoch": 2}
@@ -153,7 +154,7 @@ def test_keys_rotate_and_everything_stays_readable(tmp_path: Path) -> None:
 
 
 def test_a_second_site_joins_the_organisation(tmp_path: Path) -> None:
-    first, second = Farkeep(tmp_path / "first"), Farkeep(tmp_path / "second")
+    first, second = quick_driver(tmp_path / "first"), quick_driver(tmp_path / "second")
     told = first.init("--recovery-out", tmp_path / "out", "--organisation-name", "The Firm").json()["organisation"]
     joined = second.init("--organisation", tmp_path / "out/organisation.json", site="beta").json()["organisation"]
     assert joined == told

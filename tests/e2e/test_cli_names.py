@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.farkeep import Farkeep
+from tests.support.inside import quick_driver
 
 HOSTILE = [b"\x1b[31mred", b"\xff\xfe", b"new\nline", b"tab\there", b"\x7f\x9b31m", "\u202eright-to-left".encode(),
            b"carriage\rreturn", b"-rf", b"--json", b" ", b"*?[x]", "käse".encode(), b"'quote\""]  # fmt: skip
@@ -27,7 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def farkeep(source: Path) -> Farkeep:
-    made = Farkeep(source.parent / "home")
+    made = quick_driver(source.parent / "home")
     made.init()
     made.backup(source, name="names")
     return made

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.farkeep import Farkeep
+from tests.support.inside import quick_driver
 from tests.support.permissions import bound_by_permissions
 from tests.support.walker import compare, describe
 
@@ -24,7 +25,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def farkeep(tmp_path: Path, source: Path) -> Farkeep:
-    made = Farkeep(tmp_path / "home")
+    made = quick_driver(tmp_path / "home")
     made.init()
     made.backup(source, name="docs")
     return made

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.farkeep import Farkeep
+from tests.support.inside import quick_driver
 from tests.support.site import fill
 
 HEX32 = re.compile(r"[0-9a-f]{32}")
@@ -35,7 +36,7 @@ def farkeep(place: Path) -> Farkeep:
 
 def test_init(farkeep: Farkeep, place: Path) -> None:
     organisation = farkeep.home.parent / "recovery/organisation.json"
-    document = Farkeep(place / "other").init("--organisation", organisation, site="beta").json()
+    document = quick_driver(place / "other").init("--organisation", organisation, site="beta").json()
     assert set(document) == {"site", "name", "home", "key_file", "is_protected", "organisation", "shares", "next"}
     assert HEX32.fullmatch(document["site"])
     assert (document["name"], document["home"], document["key_file"]) == (
@@ -126,7 +127,7 @@ def test_verify(farkeep: Farkeep) -> None:
 def test_verify_of_damage(place: Path) -> None:
     (place / "random").mkdir()
     (place / "random/file\udcff").write_bytes(os.urandom(200_000))
-    other = Farkeep(place / "damaged")
+    other = quick_driver(place / "damaged")
     other.init()
     other.backup(place / "random")
     data_pack = max((other.home / "packs").iterdir(), key=lambda pack: pack.stat().st_size)

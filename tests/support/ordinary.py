@@ -56,7 +56,7 @@ def round_trips(folder: Path) -> None:
 def unreadable_files(folder: Path) -> None:
     """What this user may not read is named; everything else comes back, and later the rest too."""
     source, target = folder / "source", folder / "target"
-    build(trees.random_tree(3, 0), source)
+    source.mkdir()
     for name, size in (("closed", 10), ("closed, large", 500_000), ("open", 10)):
         (source / name).write_bytes(bytes(size))
     (source / "closed folder").mkdir()
@@ -80,6 +80,23 @@ def unreadable_files(folder: Path) -> None:
             (source / name).chmod(0o700)
         site.restore(site.back_up(source), source, target, deletes=True)
         assert compare(describe(source), describe(target)) == []
+
+
+def excluded_by_the_system(folder: Path) -> None:
+    """A folder that could not be listed is empty in the snapshot: a restore with --delete must not empty it."""
+    source = folder / "source"
+    for name in ("closed", "readable"):
+        (source / name).mkdir(parents=True)
+        (source / name / "file").write_bytes(b"x")
+    (source / "closed").chmod(0)
+    with open_site(folder) as site:
+        result = site.back_up(source)
+        (source / "closed").chmod(0o700)
+        (source / "readable" / "later").write_bytes(b"x")
+        restored = site.restore(result, source, source, deletes=True, deletes_unmarked=True)
+        assert restored.deleted == 1
+        (source / "closed").chmod(0o700)
+        assert (source / "closed" / "file").read_bytes() == b"x"
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DamagedError, RefusedError
+from shared.errors import DamagedError, ExhaustedError, RefusedError
 from siteagent.home import Home
 from siteagent.jobs.content import copy_file
 from siteagent.store.reader import SegmentReader
@@ -73,3 +73,14 @@ def test_a_failed_reading_is_recorded_as_failed(site: Site, home: Home) -> None:
         copy_file(home, newest(home), site.path("large"), WHO, refuse)
     assert home.ledger.history().jobs[-1].outcome == "failed"
     assert home.leases.held() == []
+
+
+def test_content_comes_out_although_nothing_can_be_recorded(
+    site: Site, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ExhaustedError("no space left")
+
+    monkeypatch.setattr(home.ledger, "record", full)
+    assert content(site, home, "sub/small") == b"small content"
+    assert home.notes == ["this is not recorded: no space left"]

@@ -1,0 +1,294 @@
+"""A restore into a place that is not what it seems: links planted in the target, half-written files, mounts, the home.
+
+Invariant 21: a restore never leaves its root. The tree outside is described before and after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.errors import RefusedError
+from tests.support.build import build, scratch_folder
+from tests.support.descriptions import Content, Description, Fifo, File, Folder, HardLink, Metadata, Symlink
+from tests.support.ordinary import excluded_by_the_system, run_as_nobody
+from tests.support.trips import Site, open_site
+from tests.support.walker import Tree, compare, describe
+
+TREE = Description((
+    (b"a", Folder(Metadata(0o750, 7))),
+    (b"a/b", Folder()),
+    (b"a/b/deep", File(Content(3000, 1))),
+    (b"a/file", File(Content(1000, 2))),
+    (b"fifo", Fifo()),
+    (b"large", File(Content(9 << 20, 3))),
+    (b"link", Symlink(b"a/file")),
+    (b"middle", File(Content(300_000, 4))),
+    (b"one", File(Content(400, 5))),
+    (b"two", HardLink(b"one")),
+))  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is restored here need not outlive this machine."""
+    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with scratch_folder() as scratch:
+        yield scratch
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    with open_site(folder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def source(folder: Path) -> Path:
+    build(TREE, folder / "source")
+    return folder / "source"
+
+
+@pytest.fixture
+def outside(folder: Path) -> Path:
+    path = folder / "outside"
+    build(Description(((b"deep", File(Content(50, 9))), (b"kept", File(Content(60, 8), Metadata(0o600))))), path)
+    return path
+
+
+@contextlib.contextmanager
+def untouched(path: Path) -> Iterator[None]:
+    """Nothing below `path` changes meanwhile."""
+    before = describe(path)
+    yield
+    assert compare(before, describe(path)) == []
+
+
+PLANTS: list[Callable[[Path, Path], object]] = [
+    lambda target, outside: (shutil.rmtree(target / "a"), (target / "a").symlink_to(outside)),
+    lambda target, outside: (shutil.rmtree(target / "a" / "b"), (target / "a" / "b").symlink_to(outside)),
+    lambda target, outside: ((target / "a" / "file").unlink(), (target / "a" / "file").symlink_to(outside / "kept")),
+    lambda target, outside: ((target / "middle").unlink(), (target / "middle").symlink_to(outside / "kept")),
+    lambda target, outside: ((target / "large").unlink(), (target / "large").symlink_to(outside / "new")),
+    lambda target, outside: ((target / "fifo").unlink(), (target / "fifo").symlink_to(outside / "kept")),
+    lambda target, outside: ((target / "one").unlink(), (target / "one").symlink_to(outside / "kept")),
+    lambda target, outside: ((target / "link").unlink(), os.link(outside / "kept", target / "link")),
+    lambda target, outside: ((target / "middle").unlink(), os.link(outside / "kept", target / "middle")),
+    lambda target, outside: (os.unlink(target / "one"), os.link(outside / "kept", target / "one")),
+    lambda target, outside: (target / "a" / "extra").symlink_to(outside),
+    lambda target, outside: ((target / "a" / "file").unlink(), (target / "a" / "file").mkdir()),
+    lambda target, outside: ((target / "link").unlink(), (target / "link").mkdir()),
+    lambda target, outside: (shutil.rmtree(target / "a"), os.mkfifo(target / "a")),
+    lambda target, outside: ((target / "two").unlink(), (target / "two").write_bytes((target / "one").read_bytes())),
+    lambda target, outside: ((target / "middle").unlink(), os.link(target / "one", target / "middle")),
+]
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_what_was_planted_in_the_target(plant: Callable[[Path, Path], object], site: Site, source: Path, folder: Path,
+                                        outside: Path) -> None:
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    with untouched(outside):
+        plant(target, outside)
+        assert site.restore(result, source, target, deletes=True).errors == []
+        assert compare(describe(source), describe(target)) == []
+
+
+def test_files_with_names_outside_are_not_changed_through_the_target(site: Site, source: Path, folder: Path,
+                                                                     outside: Path) -> None:
+    """Same content, other metadata: mending it in place would change the file outside."""
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    for name in ("middle", "one", "large", "fifo"):
+        path = outside / name
+        os.mkfifo(path) if name == "fifo" else shutil.copyfile(source / name, path)
+        path.chmod(0o400)
+        (target / name).unlink()
+        os.link(path, target / name)
+    with untouched(outside):
+        assert site.restore(result, source, target).errors == []
+        assert compare(describe(source), describe(target)) == []
+
+
+def test_half_written_files_with_the_right_size_and_time(site: Site, source: Path, folder: Path) -> None:
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    for name in ("a/b/deep", "a/file", "middle", "large", "one"):
+        about = (target / name).stat()
+        with (target / name).open("r+b") as file:
+            file.seek(about.st_size // 2)
+            file.write(bytes(about.st_size - about.st_size // 2))
+        os.utime(target / name, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert site.restore(result, source, target).errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
+def test_a_folder_in_the_way_of_a_file_is_named_and_delete_removes_it(site: Site, source: Path, folder: Path) -> None:
+    result, target = site.back_up(source), folder / "target"
+    for name in ("middle", "large", "one", "fifo"):
+        (target / name / "full").mkdir(parents=True)
+    restored = site.restore(result, source, target)
+    assert {error.path for error in restored.errors} >= {os.fsencode(source / name) for name in ("middle", "large", "fifo")}
+    assert [path for path in target.rglob(".farkeep-*")] == []
+    assert site.restore(result, source, target, deletes=True).errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
+def test_delete_needs_a_mark(site: Site, source: Path, folder: Path) -> None:
+    result, target = site.back_up(source), folder / "target"
+    (target / "own").mkdir(parents=True)
+    (target / "own" / "file").write_bytes(b"x")
+    (target / "note").write_bytes(b"x")
+    with untouched(target), pytest.raises(RefusedError, match="would remove 2 entries") as caught:
+        site.restore(result, source, target, deletes=True)
+    assert "--delete-unmarked" in caught.value.next_step
+    with untouched(target):
+        assert site.restore(result, source, target, deletes=True, deletes_unmarked=True, is_dry_run=True).deleted == 2
+    assert site.restore(result, source, target, deletes=True, deletes_unmarked=True).deleted == 3
+    assert compare(describe(source), describe(target)) == []
+    (target / "later").write_bytes(b"x")
+    assert site.restore(result, source, target, deletes=True).deleted == 1
+    assert compare(describe(source), describe(target)) == []
+
+
+def test_delete_may_act_in_an_empty_folder_and_in_none(site: Site, source: Path, folder: Path) -> None:
+    result = site.back_up(source)
+    (folder / "empty").mkdir()
+    for name in ("empty", "none/of/these"):
+        assert site.restore(result, source, folder / name, deletes=True).deleted == 0
+        assert compare(describe(source), describe(folder / name)) == []
+
+
+def test_a_marked_folder_that_was_replaced_is_not_marked(site: Site, source: Path, folder: Path) -> None:
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    target.rename(folder / "was target")
+    target.mkdir()
+    (target / "own").write_bytes(b"x")
+    with untouched(target), pytest.raises(RefusedError):
+        site.restore(result, source, target, deletes=True)
+
+
+def test_delete_with_a_single_file_removes_nothing(site: Site, source: Path, folder: Path) -> None:
+    """A file has nothing below it; the folder it lands in is somebody else's, and is not marked either."""
+    result, target = site.back_up(source), folder / "target"
+    target.mkdir()
+    (target / "own").write_bytes(b"x")
+    for _ in range(2):
+        restored = site.restore(result, source / "middle", target, deletes=True)
+        assert (restored.deleted, restored.errors) == (0, [])
+        assert sorted(os.listdir(target)) == ["middle", "own"]
+    with pytest.raises(RefusedError):
+        site.restore(result, source / "a", target, deletes=True)
+    assert (target / "own").exists()
+
+
+def test_delete_leaves_folders_alone_of_which_the_snapshot_holds_only_a_part(site: Site, source: Path,
+                                                                             folder: Path) -> None:
+    """The folders above a root are in the snapshot only because of the root: what else they held nobody knows."""
+    result, target = site.back_up(source / "a" / "b"), folder / "target"
+    site.restore(result, b"/", target)
+    root = target / str(source).lstrip("/")
+    for place in (target, root, root / "a"):
+        (place / "own").write_bytes(b"x")
+    (root / "a" / "b" / "own").write_bytes(b"x")
+    assert site.restore(result, b"/", target, deletes=True).deleted == 1
+    assert [(place / "own").exists() for place in (target, root, root / "a")] == [True, True, True]
+    assert compare(describe(source / "a" / "b"), describe(root / "a" / "b")) == []
+
+
+def test_delete_never_acts_on_the_home(site: Site, source: Path, folder: Path) -> None:
+    """Restoring in place over a source that holds the home: the home is an empty folder in the snapshot."""
+    result = site.back_up(folder)
+    (source / "later").write_bytes(b"x")
+    with untouched(site.path / "packs"):
+        restored = site.restore(result, folder, folder, deletes=True, deletes_unmarked=True)
+    assert restored.deleted == 1
+    assert [error for error in restored.errors if b"/site" not in error.path] == []
+    assert site.restore(result, source, folder.parent / (folder.name + " copy")).errors == []
+    shutil.rmtree(folder.parent / (folder.name + " copy"))
+
+
+def test_the_home_is_no_target(site: Site, source: Path, folder: Path) -> None:
+    result = site.back_up(source)
+    (folder / "way").symlink_to(site.path)
+    for target in (site.path, site.path / "below", site.path / "packs", folder / "way", folder / "way" / "new"):
+        with untouched(site.path / "packs"), pytest.raises(RefusedError, match="inside the home"):
+            site.restore(result, source, target)
+    assert not (site.path / "below").exists()
+
+
+def test_a_restore_does_not_write_into_a_home_below_its_target(site: Site, folder: Path) -> None:
+    build(Description(((b"home", Folder()), (b"home/format", File(Content(10))), (b"home/packs", Folder()),
+                       (b"home/packs/x", File(Content(10))))), folder / "other")  # fmt: skip
+    result = site.back_up(folder / "other")
+    with untouched(site.path / "packs"), pytest.raises(RefusedError, match="home"):
+        site.restore(result, folder / "other", site.path.parent)
+    assert (site.path / "format").read_bytes().startswith(b"{")
+
+
+def test_a_partial_snapshot_deletes_nothing_it_could_not_see() -> None:
+    with scratch_folder() as scratch:
+        run_as_nobody(scratch, excluded_by_the_system)
+
+
+def test_targets_that_cannot_be(site: Site, source: Path, folder: Path) -> None:
+    result = site.back_up(source)
+    (folder / "file").write_bytes(b"x")
+    (folder / "dangling").symlink_to("nowhere")
+    for target in ("file", "file/below", "dangling"):
+        with pytest.raises(RefusedError) as caught:
+            site.restore(result, source, folder / target)
+        assert caught.value.next_step
+
+
+@contextlib.contextmanager
+def mounted(path: Path) -> Iterator[None]:
+    path.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "farkeep-test", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.needs_root
+def test_delete_never_acts_on_mounts(site: Site, source: Path, folder: Path) -> None:
+    result, target = site.back_up(source), folder / "target"
+    with mounted(target):
+        (target / "own").write_bytes(b"x")
+        with untouched(target), pytest.raises(RefusedError, match="mount"):
+            site.restore(result, source, target, deletes=True, deletes_unmarked=True)
+    target.rmdir()
+    site.restore(result, source, target)
+    with mounted(target / "a" / "mount"):
+        (target / "a" / "mount" / "own").write_bytes(b"x")
+        with untouched(target / "a" / "mount"):
+            restored = site.restore(result, source, target, deletes=True)
+        assert [error.reason for error in restored.errors] == ["another file system is mounted here"]
+
+
+@pytest.mark.needs_root
+def test_delete_leaves_a_mount_alone_that_the_snapshot_did_not_enter(site: Site, source: Path, folder: Path) -> None:
+    """With --one-file-system a mounted folder is in the snapshot, empty: that says nothing about what is mounted."""
+    with mounted(source / "mount"):
+        view, roots = site.view(source)
+        view._one_file_system = True
+        (source / "mount" / "own").write_bytes(b"x")
+        result = site.back_up_view(view, roots)
+        with untouched(source):
+            restored = site.restore(result, source, source, deletes=True, deletes_unmarked=True)
+        assert restored.deleted == 0
+        assert (source / "mount" / "own").exists()
