@@ -8,8 +8,10 @@ line. A child ends when its requests end.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -56,12 +58,21 @@ def _read(handle: int, length: int) -> bytes:
 def serve(shape: Any, answer: Callable[[Any], Iterable[msgspec.Struct]]) -> None:
     """In a child: answer each request with one or more messages, until they end; interrupts are left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while (request := receive(REQUESTS, shape)) is not None:
         try:
             for reply in answer(request):
                 send(REPLIES, reply)
         except BrokenPipeError:
             return
+
+
+def _end_with_parent() -> None:
+    """End at once when nobody asks any more: a parent that was killed may be running again, doing the same work."""
+    requests = select.poll()
+    requests.register(REQUESTS, 0)
+    requests.poll()
+    os._exit(0)
 
 
 def _command(module: str) -> list[str]:

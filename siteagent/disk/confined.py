@@ -60,11 +60,15 @@ class Confined:
         if handle is not None:
             self._handles.move_to_end(path)
             return handle
-        parent = self.folder(path[:-1])
-        handle = self._enter(parent, safe_component(path[-1]), path)
-        self._handles[path] = handle
-        if len(self._handles) > _OPEN_MAX:
-            self._close_oldest(path)
+        depth = len(path) - 1
+        while depth and path[:depth] not in self._handles:
+            depth -= 1
+        handle = self._handles[path[:depth]] if depth else self._root
+        for place in range(depth, len(path)):
+            below = path[: place + 1]
+            handle = self._handles[below] = self._enter(handle, safe_component(path[place]), below)
+            if len(self._handles) > _OPEN_MAX:
+                self._close_oldest(below)
         return handle
 
     def _enter(self, parent: int, name: bytes, path: tuple[bytes, ...]) -> int:
@@ -160,19 +164,39 @@ def remove_tree(folder: int, name: bytes, device: int) -> int:
 
     Raises OSError; PermissionError with EXDEV in its place when a mount stands in the way.
     """
-    about = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISDIR(about.st_mode):
+    if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         os.unlink(name, dir_fd=folder)
         return 1
-    if about.st_dev != device:
-        raise OSError(errno.EXDEV, "another file system is mounted here", os.fsdecode(name))
+    count, trail = 0, [_emptied(folder, name, device)]
+    try:
+        while trail:
+            handle, own_name, left = trail[-1]
+            if not left:
+                trail.pop()
+                os.close(handle)
+                os.rmdir(own_name, dir_fd=trail[-1][0] if trail else folder)
+            elif stat.S_ISDIR(os.stat(left[-1], dir_fd=handle, follow_symlinks=False).st_mode):
+                trail.append(_emptied(handle, left.pop(), device))
+                continue
+            else:
+                os.unlink(left.pop(), dir_fd=handle)
+            count += 1
+    finally:
+        for handle, _, _ in trail:
+            os.close(handle)
+    return count
+
+
+def _emptied(folder: int, name: bytes, device: int) -> tuple[int, bytes, list[bytes]]:
+    """A folder that is about to be emptied: its handle, its name, and the names in it."""
     handle = open_folder(folder, name)
     try:
-        count = sum(remove_tree(handle, os.fsencode(child), device) for child in os.listdir(handle))
-    finally:
+        if os.fstat(handle).st_dev != device:
+            raise OSError(errno.EXDEV, "another file system is mounted here", os.fsdecode(name))
+        return handle, name, list(map(os.fsencode, os.listdir(handle)))
+    except BaseException:
         os.close(handle)
-    os.rmdir(name, dir_fd=folder)
-    return count + 1
+        raise
 
 
 def discard(folder: int, name: bytes) -> None:

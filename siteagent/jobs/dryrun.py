@@ -59,7 +59,9 @@ class _Comparison:
         slices = self._previous.take(batch.folder)
         known = {name: (part, place) for part in slices for place, name in enumerate(part.names)}
         for name, identity in zip(batch.names, batch.identities, strict=True):
-            self._entry(key_of(batch.folder, name), identity, known.pop(name, None))
+            before = known.pop(name, None)
+            if name not in batch.ancestors:
+                self._entry(key_of(batch.folder, name), identity, before)
         for part, place in known.values():
             self._previous.note_removed(part, place)
 

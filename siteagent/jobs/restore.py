@@ -25,7 +25,7 @@ from siteagent.jobs.record import Outcome
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.restore.crew import Alone, Crew, Processes
-from siteagent.restore.deletion import Extra, find_extra, remove
+from siteagent.restore.deletion import Extra, Spared, find_extra, remove
 from siteagent.restore.mark import Marks
 from siteagent.restore.messages import Answer, EpochSecrets, Setup
 from siteagent.restore.preview import preview
@@ -94,6 +94,7 @@ def restore(home: Home, requests: list[RestoreRequest],
         require_outside(home, request.target)
         catalog = home.catalog(request.snapshot)
         place = find_place(catalog, request.path)
+        _require_clear_of_home(home, request, catalog, place)
         with _job(home, request, result):
             _restore_one(home, request, catalog, place, result, watch)
     result.seconds = (home.world.clock.monotonic_ns() - began_ns) / 1e9
@@ -107,6 +108,19 @@ def require_outside(home: Home, target: str) -> None:
     if inside == around or inside.startswith(around + os.sep):
         raise RefusedError("the target lies inside the home", subject=target,
                            next_step="restore into a folder outside the home")
+
+
+def _require_clear_of_home(home: Home, request: RestoreRequest, catalog: Catalog, place: _Place) -> None:
+    """Refuse what would write into a home that lies below the target."""
+    target, around = os.path.join(os.path.realpath(request.target), ""), os.path.realpath(home.path)
+    if place.only_name or not around.startswith(target):
+        return
+    folder = place.prefix
+    for name in os.fsencode(around[len(target) :]).split(b"/"):
+        folder = child_folder(folder, name)
+    if next(catalog.folder(folder), None) is not None:
+        raise RefusedError("this would write into the home, which lies below the target", subject=request.target,
+                           next_step="restore into another folder, or only what does not belong there")
 
 
 def find_place(catalog: Catalog, path: bytes) -> _Place:
@@ -166,7 +180,7 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
     mapping = Mapping(place.prefix, place.only_name, request.selection)
     marks, target = Marks(home.disk), request.target
     if request.is_dry_run:
-        _dry_run(home, request, catalog, mapping, result)
+        _dry_run(home, request, catalog, mapping, place, result)
         return
     handle = _open_target(target)
     is_new, is_marked = not os.listdir(handle), marks.is_marked(target)
@@ -175,11 +189,12 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
         is_fresh = is_new and inherits_nothing(handle)
         confined = Confined(handle, is_fresh=is_fresh)
         if request.deletes:
-            extra = _allowed_extra(home, request, catalog, mapping, confined, is_marked or is_new)
+            extra = _allowed_extra(home, request, catalog, mapping, place, confined, is_marked or is_new)
             deleted, errors = remove(extra, confined)
             result.deleted += deleted
             result.answer.errors += errors + extra.kept
-        _mark(home, marks, target)
+        if not place.only_name:
+            _mark(home, marks, target)
         worker = Worker(home.reader, confined, mapping, _chunk_key(home, request))
         crew = _crew(home, request, catalog, mapping, worker, handle, is_fresh=is_fresh)
         restorer = Restorer(worker, crew, confined)
@@ -246,12 +261,13 @@ def _spots(home: Home, request: RestoreRequest) -> Iterator[tuple[SegmentName, S
             yield name, spot
 
 
-def _allowed_extra(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, confined: Confined,
-                   is_allowed: bool) -> Extra:
+def _allowed_extra(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, place: _Place,
+                   confined: Confined, is_allowed: bool) -> Extra:
     """What --delete would remove; raises RefusedError when it may not."""
-    about = os.stat(home.path)
-    extra = find_extra(catalog, mapping, confined, lambda path, is_folder: _is_protected(request, path, is_folder),
-                       (about.st_dev, about.st_ino))
+    about, summary = os.stat(home.path), request.snapshot.summary
+    spared = Spared(lambda path, is_folder: _is_protected(request, path, is_folder), os.path.realpath(request.target),
+                    os.path.realpath(home.path), (about.st_dev, about.st_ino), summary is None or summary.errors > 0)
+    extra = find_extra(catalog, mapping, place.entry, confined, spared)
     if os.path.ismount(request.target) and extra.rows:
         raise RefusedError("--delete never acts on the root of a mount", subject=request.target,
                            next_step="restore into a folder below it, or without --delete")
@@ -267,7 +283,8 @@ def _is_protected(request: RestoreRequest, path: bytes, is_folder: bool) -> bool
     return selection is not None and selection.excludes(request.path, path, is_folder=is_folder, size_bytes=0)
 
 
-def _dry_run(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, result: RestoreResult) -> None:
+def _dry_run(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, place: _Place,
+             result: RestoreResult) -> None:
     if not os.path.isdir(request.target):
         result.answer.add(preview(catalog, mapping, None))
         return
@@ -276,7 +293,7 @@ def _dry_run(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Map
         confined = Confined(handle)
         if request.deletes:
             is_allowed = Marks(home.disk).is_marked(request.target) or not os.listdir(request.target)
-            result.deleted += len(_allowed_extra(home, request, catalog, mapping, confined, is_allowed).rows)
+            result.deleted += len(_allowed_extra(home, request, catalog, mapping, place, confined, is_allowed).rows)
         result.answer.add(preview(catalog, mapping, confined))
     finally:
         os.close(handle)

@@ -1,16 +1,22 @@
-"""Removing what a snapshot does not have: only strictly below a restored root, never across a mount, never a home."""
+"""Removing what a snapshot does not have: only strictly below a restored root, never across a mount, never a home.
+
+Only folders that the snapshot lists whole are compared. The folders above a root are in it because of the root alone;
+an empty folder may be one that was not entered when the snapshot was taken: a mount, the home, one without permission.
+"""
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from shared.tree import FOLDER, child_folder, path_of
+from shared.tree import ANCESTOR, FOLDER, child_folder, path_of
 from siteagent.disk.confined import Confined, remove_tree
 from siteagent.restore.worker import Mapping
 from siteagent.store.catalog import Catalog
+from siteagent.store.entry import Entry
 
 
 @dataclass
@@ -21,61 +27,98 @@ class Extra:
     kept: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-def find_extra(catalog: Catalog, mapping: Mapping, confined: Confined, protects: Callable[[bytes, bool], bool],
-               home: tuple[int, int]) -> Extra:
-    """Compare the target with the snapshot, folder by folder. `protects` tells names that selection leaves alone."""
+@dataclass(frozen=True)
+class Spared:
+    """What is left alone: names that `protects` tells, the home (its real path and identity), and in a snapshot with
+    errors whatever an empty folder of it may have held. `target` is the real path of the restored root."""
+
+    protects: Callable[[bytes, bool], bool]
+    target: str
+    home: str
+    identity: tuple[int, int]
+    has_errors: bool
+
+    def holds_home(self, path: tuple[bytes, ...]) -> bool:
+        """True when a place below the target is the home or contains it."""
+        place = os.path.join(os.fsencode(self.target), *path)
+        return os.fsencode(self.home + os.sep).startswith(place + b"/")
+
+
+@dataclass
+class _Listing:
+    """A folder as the snapshot has it: its key, whether it is listed whole, the names in it, and which are folders."""
+
+    key: bytes
+    is_whole: bool
+    names: set[bytes] = field(default_factory=set)
+    folders: set[bytes] = field(default_factory=set)
+
+
+def find_extra(catalog: Catalog, mapping: Mapping, root: Entry | None, confined: Confined, spared: Spared) -> Extra:
+    """Compare the target with the snapshot, folder by folder. `root`: the entry that the target becomes, if any."""
     extra = Extra()
-    for folder, names, folders in _folders(catalog, mapping):
-        path = mapping.folder(folder)
-        handle = confined.existing(path)
+    if mapping.only_name:
+        return extra
+    for listing in _listings(catalog, mapping.prefix, root):
+        path = mapping.folder(listing.key)
+        handle = confined.existing(path) if listing.is_whole else None
         if handle is None:
             continue
         try:
-            device = os.fstat(handle).st_dev
-            for name in sorted(map(os.fsencode, os.listdir(handle))):
-                about = os.stat(name, dir_fd=handle, follow_symlinks=False)
-                is_folder = stat.S_ISDIR(about.st_mode)
-                if name in names and (name in folders or not is_folder):
-                    continue
-                if is_folder and about.st_dev != device:
-                    extra.kept.append((path_of(folder, name), "another file system is mounted here"))
-                elif is_folder and holds(handle, name, home):
-                    extra.kept.append((path_of(folder, name), "the home lies here"))
-                elif not protects(path_of(folder, name), is_folder):
-                    extra.rows.append((path, name))
+            if listing.names or not _may_be_unseen(handle, path, spared):
+                _compare(handle, path, listing, spared, extra)
+            elif spared.has_errors and os.listdir(handle):
+                reason = "it is empty in a snapshot that could not read everything: what is in it was left alone"
+                extra.kept.append((path_of(listing.key, b""), reason))
         finally:
             os.close(handle)
     return extra
 
 
-def _folders(catalog: Catalog, mapping: Mapping) -> Iterator[tuple[bytes, set[bytes], set[bytes]]]:
-    """(folder key, names in it, names of folders in it) of the restored root and every folder below it."""
-    waiting: dict[bytes, tuple[set[bytes], set[bytes]]] = {mapping.prefix: (set(), set())}
-    for entry in catalog.below(mapping.prefix):
-        if entry.folder not in waiting:
-            waiting[entry.folder] = (set(), set())
-        waiting[entry.folder][0].add(entry.name)
+def _may_be_unseen(handle: int, path: tuple[bytes, ...], spared: Spared) -> bool:
+    """True when a folder may be empty in the snapshot because it was not entered."""
+    about = os.fstat(handle)
+    is_mount = bool(path) and os.stat("..", dir_fd=handle).st_dev != about.st_dev
+    return is_mount or spared.has_errors or (about.st_dev, about.st_ino) == spared.identity
+
+
+def _compare(handle: int, path: tuple[bytes, ...], listing: _Listing, spared: Spared, extra: Extra) -> None:
+    device = os.fstat(handle).st_dev
+    for name in sorted(map(os.fsencode, os.listdir(handle))):
+        about = os.stat(name, dir_fd=handle, follow_symlinks=False)
+        is_folder = stat.S_ISDIR(about.st_mode)
+        if name in listing.names and (name in listing.folders or not is_folder):
+            continue
+        if is_folder and about.st_dev != device:
+            extra.kept.append((path_of(listing.key, name), "another file system is mounted here"))
+        elif is_folder and (spared.holds_home((*path, name)) or (about.st_dev, about.st_ino) == spared.identity):
+            extra.kept.append((path_of(listing.key, name), "the home lies here"))
+        elif not spared.protects(path_of(listing.key, name), is_folder):
+            extra.rows.append((path, name))
+
+
+def _listings(catalog: Catalog, prefix: bytes, root: Entry | None) -> Iterator[_Listing]:
+    """The restored root and every folder below it, in catalog order."""
+    waiting = [(prefix, root is not None and not root.flags & ANCESTOR)]
+    current: _Listing | None = None
+    for entry in catalog.below(prefix):
+        if not entry.name:
+            continue
+        if current is None or entry.folder != current.key:
+            if current is not None:
+                yield current
+            while waiting and waiting[0][0] < entry.folder:
+                yield _Listing(*heapq.heappop(waiting))
+            is_expected = bool(waiting) and waiting[0][0] == entry.folder
+            current = _Listing(entry.folder, heapq.heappop(waiting)[1] if is_expected else False)
+        current.names.add(entry.name)
         if entry.type == FOLDER:
-            waiting[entry.folder][1].add(entry.name)
-            waiting.setdefault(child_folder(entry.folder, entry.name), (set(), set()))
-        for done in [key for key in waiting if key < entry.folder]:
-            yield done, *waiting.pop(done)
-    for folder in sorted(waiting):
-        yield folder, *waiting[folder]
-
-
-def holds(folder: int, name: bytes, home: tuple[int, int]) -> bool:
-    """True when a folder is the home or contains it."""
-    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        about = os.fstat(handle)
-        if (about.st_dev, about.st_ino) == home:
-            return True
-        with os.scandir(handle) as listing:
-            names = [os.fsencode(item.name) for item in listing if item.is_dir(follow_symlinks=False)]
-        return any(holds(handle, child, home) for child in names)
-    finally:
-        os.close(handle)
+            current.folders.add(entry.name)
+            heapq.heappush(waiting, (child_folder(entry.folder, entry.name), not entry.flags & ANCESTOR))
+    if current is not None:
+        yield current
+    while waiting:
+        yield _Listing(*heapq.heappop(waiting))
 
 
 def remove(extra: Extra, confined: Confined) -> tuple[int, list[tuple[bytes, str]]]:

@@ -171,7 +171,7 @@ class FileWriter:
         return True
 
     def _is_same_special(self, folder: int, entry: Entry, target: bytes, about: os.stat_result) -> bool:
-        if stat.S_IFMT(about.st_mode) != stat.S_IFMT(entry.mode):
+        if stat.S_IFMT(about.st_mode) != stat.S_IFMT(entry.mode) or (about.st_nlink > 1 and not entry.link_group):
             return False
         if entry.type == LINK:
             return os.readlink(entry.name, dir_fd=folder) == target

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +22,7 @@ from siteagent.store.page import Child
 
 _PAGES_PER_WINDOW = 768
 _PARTS_MAX = 256
+_File = tuple[int, int, int, bytes, bytes, bytes, int]
 
 
 @dataclass
@@ -91,16 +94,15 @@ class Restorer:
         return self._worker.writer.begin(folder, entry)
 
     def _hard_links(self) -> None:
-        first: dict[tuple[object, ...], Entry] = {}
+        present = Counter(self._present_inodes())
+        first: dict[_File, Entry] = {}
         claimed: set[tuple[int, int]] = set()
         for ref in self.total.links:
             with self._noting(ref) as entry:
-                # Numbers of devices are given anew at every start of a machine: names of one file agree in all of this.
-                key = (entry.link_group, entry.type, entry.size, entry.ids, entry.tree, entry.target, entry.device)
-                known = first.get(key)
+                known = first.get(_file_of(entry))
                 if known is None:
-                    self._first_name(entry, claimed)
-                    first[key] = entry
+                    self._first_name(entry, claimed, present)
+                    first[_file_of(entry)] = entry
                     continue
                 source = self._worker.mapping.folder(known.folder)
                 folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
@@ -109,12 +111,25 @@ class Restorer:
                 self.total.answer.written += made
                 self.total.answer.unchanged += not made
 
-    def _first_name(self, entry: Entry, claimed: set[tuple[int, int]]) -> None:
-        """Write the first name of a file with several; what is there must not be a name of another such file."""
+    def _present_inodes(self) -> Iterator[tuple[int, int]]:
+        """(device, inode) of what is there under each name of a file with several."""
+        for ref in self.total.links:
+            with contextlib.suppress(OSError, FarkeepError):
+                entry = self._worker.entry(ref)
+                folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
+                about = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                yield about.st_dev, about.st_ino
+
+    def _first_name(self, entry: Entry, claimed: set[tuple[int, int]], present: Counter[tuple[int, int]]) -> None:
+        """Write the first name of a file with several; what is there must not be a name of another such file.
+
+        Nor may it have names that are not among those restored here: it would be changed under those, too.
+        """
         folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
         with contextlib.suppress(FileNotFoundError):
             about = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
-            if (about.st_dev, about.st_ino) in claimed:
+            inode, is_folder = (about.st_dev, about.st_ino), stat.S_ISDIR(about.st_mode)
+            if inode in claimed or (about.st_nlink > present[inode] and not is_folder):
                 os.unlink(entry.name, dir_fd=folder)
         self.total.take(self._worker.write_one(entry))
         about = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
@@ -142,6 +157,14 @@ class Restorer:
                 note_error(self.total.answer, b"/" + b"/".join(note.path), error)
         extra = Answer(not_applied=applier.not_applied, reasons=sorted(applier.reasons or ()))
         self.total.answer.add(extra)
+
+
+def _file_of(entry: Entry) -> _File:
+    """What all names of one file have in common.
+
+    The group alone would not do: numbers of devices are given anew whenever a machine starts.
+    """
+    return entry.link_group, entry.type, entry.size, entry.ids, entry.tree, entry.target, entry.device
 
 
 def windows(catalog: Catalog, prefix: bytes, workers: int) -> list[WindowRequest]:

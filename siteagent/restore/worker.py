@@ -72,6 +72,7 @@ class Worker:
         self.catalog = Catalog(reader, EMPTY)
         self.writer = FileWriter(reader, Applier(os.geteuid(), os.getegid()), chunk_key)
         self._answer = Answer()
+        self._newest_page: tuple[bytes, list[Entry]] = (b"", [])
 
     def perform(self, request: Request) -> Iterator[Answer]:
         """Do one request; what came of it is told in one or several answers."""
@@ -98,7 +99,10 @@ class Worker:
         return self._page(ref.page_id, ref.segment)[ref.row]
 
     def _page(self, page_id: bytes, segment: bytes) -> list[Entry]:
-        return EntryPage(self._reader.chunk(segment, page_id), self._reader.side(segment, page_id)).rows()
+        if self._newest_page[0] != page_id:
+            page = EntryPage(self._reader.chunk(segment, page_id), self._reader.side(segment, page_id))
+            self._newest_page = page_id, page.rows()
+        return self._newest_page[1]
 
     def _window(self, request: WindowRequest) -> Iterator[Answer]:
         small: dict[bytes, list[Entry]] = {}
@@ -127,7 +131,7 @@ class Worker:
 
     def _is_safe(self, entry: Entry) -> bool:
         try:
-            return not entry.name or bool(safe_component(entry.name))
+            return not (entry.name or entry.folder) or bool(safe_component(entry.name))
         except HostileError as error:
             self.fail(entry.path, error)
             return False

@@ -56,7 +56,9 @@ def require_no_second_try(calls: list[Call], failed: Call) -> None:
     """A file whose write or sync failed is given up: nothing more is written to it, and it gets no name."""
     if failed.operation not in ("append", "sync"):
         return
-    place = next(place for place, call in enumerate(calls) if call.point == failed.point and call.repeat == failed.repeat)
+    place = next(
+        place for place, call in enumerate(calls) if call.point == failed.point and call.repeat == failed.repeat
+    )
     path = calls[place].path
     for call in calls[place + 1 :]:
         if call.path == path and call.operation == "create":

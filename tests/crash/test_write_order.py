@@ -21,8 +21,8 @@ from tests.support.machine import Machine
 from tests.support.recorded_disk import WRITES, Call, Tape
 from tests.support.scenarios import first, resumed
 
-_SEAM = {"create", "open", "rename", "remove", "make_folder", "sync_folder", "list", "size", "append", "read_at", "sync",
-         "close", "punch"}  # fmt: skip
+_SEAM = {"create", "open", "rename", "remove", "make_folder", "sync_folder", "list", "size", "append", "read_at",
+         "sync", "close", "punch"}  # fmt: skip
 
 
 @contextmanager
@@ -61,7 +61,10 @@ def test_packs_then_reach_and_manifest_then_the_fact_then_the_mark(machine: Mach
     calls, _ = recorded_backup(machine)
     commit = next(number for number, call in enumerate(calls) if "SnapshotTaken" in call.operation)
     packs_named = place(calls, "sync_folder", "home/packs", is_last=True)
-    reach, manifest = place(calls, "create", "home/reaches/#.part"), place(calls, "create", "home/snapshots/#.manifest.part")
+    reach, manifest = (
+        place(calls, "create", "home/reaches/#.part"),
+        place(calls, "create", "home/snapshots/#.manifest.part"),
+    )
     assert packs_named < reach < place(calls, "sync_folder", "home/reaches") < manifest
     assert manifest < place(calls, "sync_folder", "home/snapshots") < commit
     assert commit < place(calls, "create", "home.head.part", is_last=True)

@@ -10,17 +10,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shared.errors import RefusedError
+from shared.tree import folder_key
+from siteagent.jobs.restore import RestoreRequest, restore
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, Fifo, File, Folder, HardLink, Metadata, Symlink
+from tests.support.forged import forge
 from tests.support.ordinary import excluded_by_the_system, run_as_nobody
 from tests.support.trips import Site, open_site
-from tests.support.walker import Tree, compare, describe
+from tests.support.walker import compare, describe
 
 TREE = Description((
     (b"a", Folder(Metadata(0o750, 7))),
@@ -96,8 +98,9 @@ PLANTS: list[Callable[[Path, Path], object]] = [
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_what_was_planted_in_the_target(plant: Callable[[Path, Path], object], site: Site, source: Path, folder: Path,
-                                        outside: Path) -> None:
+def test_what_was_planted_in_the_target(
+    plant: Callable[[Path, Path], object], site: Site, source: Path, folder: Path, outside: Path
+) -> None:
     result, target = site.back_up(source), folder / "target"
     site.restore(result, source, target)
     with untouched(outside):
@@ -106,8 +109,9 @@ def test_what_was_planted_in_the_target(plant: Callable[[Path, Path], object], s
         assert compare(describe(source), describe(target)) == []
 
 
-def test_files_with_names_outside_are_not_changed_through_the_target(site: Site, source: Path, folder: Path,
-                                                                     outside: Path) -> None:
+def test_files_with_names_outside_are_not_changed_through_the_target(
+    site: Site, source: Path, folder: Path, outside: Path
+) -> None:
     """Same content, other metadata: mending it in place would change the file outside."""
     result, target = site.back_up(source), folder / "target"
     site.restore(result, source, target)
@@ -140,8 +144,10 @@ def test_a_folder_in_the_way_of_a_file_is_named_and_delete_removes_it(site: Site
     for name in ("middle", "large", "one", "fifo"):
         (target / name / "full").mkdir(parents=True)
     restored = site.restore(result, source, target)
-    assert {error.path for error in restored.errors} >= {os.fsencode(source / name) for name in ("middle", "large", "fifo")}
-    assert [path for path in target.rglob(".farkeep-*")] == []
+    assert {error.path for error in restored.errors} >= {
+        os.fsencode(source / name) for name in ("middle", "large", "fifo")
+    }
+    assert list(target.rglob(".farkeep-*")) == []
     assert site.restore(result, source, target, deletes=True).errors == []
     assert compare(describe(source), describe(target)) == []
 
@@ -195,8 +201,9 @@ def test_delete_with_a_single_file_removes_nothing(site: Site, source: Path, fol
     assert (target / "own").exists()
 
 
-def test_delete_leaves_folders_alone_of_which_the_snapshot_holds_only_a_part(site: Site, source: Path,
-                                                                             folder: Path) -> None:
+def test_delete_leaves_folders_alone_of_which_the_snapshot_holds_only_a_part(
+    site: Site, source: Path, folder: Path
+) -> None:
     """The folders above a root are in the snapshot only because of the root: what else they held nobody knows."""
     result, target = site.back_up(source / "a" / "b"), folder / "target"
     site.restore(result, b"/", target)
@@ -292,3 +299,54 @@ def test_delete_leaves_a_mount_alone_that_the_snapshot_did_not_enter(site: Site,
             restored = site.restore(result, source, source, deletes=True, deletes_unmarked=True)
         assert restored.deleted == 0
         assert (source / "mount" / "own").exists()
+
+
+BAD_NAMES = (
+    b"",
+    b".",
+    b"..",
+    b"/",
+    b"a/b",
+    b"../outside/new",
+    b"/tmp/farkeep-forged",
+    b"nul\0nul",
+    b"x" * 256,
+    b"..\0",
+)
+KINDS = ("file", "large", "linked", "folder", "link")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
+def test_forged_names_are_refused_and_counted(
+    kind: str, name: bytes, site: Site, source: Path, folder: Path, outside: Path
+) -> None:
+    model = site.snapshot(site.back_up(source))
+    rows = [(b"", b"good", "folder"), (b"good", b"fine", "file"), (b"good", name, kind), (b"good", b"tail", "file")]
+    entry = forge(site.home, model, rows)
+    with untouched(outside):
+        result = restore(site.home, [RestoreRequest(entry, b"/", str(folder / "target"), "user", "host")])
+    assert len(result.errors) == 1
+    assert result.answer.hostile + result.answer.damaged >= 1
+    assert sorted(os.listdir(folder / "target" / "good")) == ["fine", "tail"]
+    assert not os.path.lexists("/tmp/farkeep-forged")
+    assert sorted(os.listdir(folder)) == ["outside", "site", "source", "target"]
+
+
+@pytest.mark.parametrize(
+    "components", [(b"..",), (b"..", b"outside"), (b"good", b".."), (b"a/b",), (b"good", b""), (b".",)]
+)
+def test_forged_folders_are_refused_and_counted(
+    components: tuple[bytes, ...], site: Site, source: Path, folder: Path, outside: Path
+) -> None:
+    model = site.snapshot(site.back_up(source))
+    rows = [
+        (b"", b"good", "folder"),
+        *((folder_key(list(components)), b"file " + kind.encode(), kind) for kind in KINDS),
+    ]
+    entry = forge(site.home, model, rows)
+    with untouched(outside):
+        result = restore(site.home, [RestoreRequest(entry, b"/", str(folder / "target"), "user", "host")])
+    assert len(result.errors) == len(KINDS)
+    assert sorted(os.listdir(folder)) == ["outside", "site", "source", "target"]
+    assert [path.name for path in (folder / "target").rglob("file*")] == []

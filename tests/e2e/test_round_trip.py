@@ -6,7 +6,6 @@ Invariant 12. Every tree goes to a new folder, changes, and goes in place over i
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from siteagent.store.catalog import Catalog
 from tests.support import strategies, trees
 from tests.support.build import build, scratch_folder
-from tests.support.descriptions import Content, Description, File, Folder, Metadata, for_ordinary_user
+from tests.support.descriptions import Content, Description, File, for_ordinary_user
 from tests.support.mutate import mutate
 from tests.support.ordinary import round_trips, run_as_nobody
 from tests.support.trips import Site, open_site

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,7 +150,7 @@ class ScriptedView(PosixView):
             self._at("listed", batch.folder.rpartition(b"\0")[2], 1)
             yield batch
 
-    def open(self, batch: Batch, place: int) -> Reader:
+    def open(self, batch: Batch, place: int) -> Any:
         name = batch.names[place]
         self._at("opening", name, 1)
         return ScriptedReader(super().open(batch, place), name, self._at)
@@ -188,7 +189,9 @@ def scripted(site: Site, source: Path, event: tuple[str, bytes], action: Callabl
 
 
 @pytest.mark.parametrize("size", [300_000, 5_000_000])
-def test_a_file_that_grows_once_while_it_is_read_is_read_again(size: int, site: Site, source: Path, folder: Path) -> None:
+def test_a_file_that_grows_once_while_it_is_read_is_read_again(
+    size: int, site: Site, source: Path, folder: Path
+) -> None:
     path = source / "b" / "growing"
     path.write_bytes(os.urandom(size))
 
@@ -336,9 +339,12 @@ def test_hard_links_come_and_go(site: Site, folder: Path) -> None:
         (b"b/three", HardLink(b"a/one")), (b"b/lone", File(Content(300_000, 4))),
     )), source)  # fmt: skip
     steps: list[Callable[[], object]] = [
-        lambda: None, lambda: (source / "a" / "two").unlink(), lambda: os.link(source / "b" / "lone", source / "a" / "two"),
-        lambda: (source / "a" / "one").write_bytes(b"shorter"), lambda: (source / "b" / "three").rename(source / "a" / "x"),
-    ]  # fmt: skip
+        lambda: None,
+        lambda: (source / "a" / "two").unlink(),
+        lambda: os.link(source / "b" / "lone", source / "a" / "two"),
+        lambda: (source / "a" / "one").write_bytes(b"shorter"),
+        lambda: (source / "b" / "three").rename(source / "a" / "x"),
+    ]
     for number, step in enumerate(steps):
         step()
         result = site.back_up(source)

@@ -1,4 +1,4 @@
-"""A machine for crash tests: a site whose every disk call is on a tape, states to go back to, and what must hold then."""
+"""A machine for crash tests: a site whose every disk call is on a tape, states to go back to, what must hold then."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def excluded_by_the_system(folder: Path) -> None:
 def main() -> int:
     """Give the rights up, then run."""
     folder, number, name = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    siteagent.jobs.restore.sync_target = lambda handle: None
+    setattr(siteagent.jobs.restore, "sync_target", lambda handle: None)  # noqa: B010 - it is no public name there
     os.setgroups([])
     os.setresgid(number, number, number)
     os.setresuid(number, number, number)

@@ -1,4 +1,4 @@
-"""A disk that records every call, stops everything at one of them, or fails one of them: handed in as `World(disk=...)`.
+"""A disk that records every call, stops everything at one of them, or fails one: handed in as `World(disk=...)`.
 
 One `Tape` stands for one machine: every Disk it hands out (the home's, the one beside it, the log's) writes to the same
 tape. After a stop every further call is refused, from whatever thread, as if the process were gone; `crash` then makes
@@ -7,8 +7,8 @@ stays not durable until somebody syncs it.
 
 Not behind the seam: SQLite writes H/log/log.db with `synchronous=FULL`, so what it had committed at the moment of the
 stop is there afterwards (its files are copied then, and put back by `crash`, because the stopped process still runs
-through its handlers, which a dead one would not). RocksDB writes H/index, a cache: `crash` leaves it, removes it or puts
-an older copy in its place. H/owner is a lock that ends with its process.
+through its handlers, which a dead one would not). RocksDB writes H/index, a cache: `crash` leaves it, removes it or
+puts an older copy in its place. H/owner is a lock that ends with its process.
 """
 
 from __future__ import annotations
@@ -317,4 +317,3 @@ def _calling_line() -> str:
             break
         frame = frame.f_back
     return "outside"
-

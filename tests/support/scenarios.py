@@ -40,10 +40,14 @@ class Scenario:
         assert self.machine.stop(self._job, loss, index), f"{call} did not come again"
 
 
+def _create(machine: Machine) -> None:
+    machine.place.create()
+
+
 def initialising(machine: Machine) -> Scenario:
     """Making the home."""
     machine.save("nothing")
-    return Scenario(machine, "nothing", lambda: machine.place.create() and None)
+    return Scenario(machine, "nothing", lambda: _create(machine))
 
 
 def first(machine: Machine) -> Scenario:

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
+from shared.epochkeys import EpochKeys
 from shared.errors import BugError, DamagedError, RefusedError
 from shared.keyrecord import DOMAIN, IDENTITY, KEY_EPOCH, KeyRecord
-from shared.keyring import TO_KEY_EPOCH, DomainKeys, EpochKeys, Keyring
+from shared.keyring import TO_KEY_EPOCH, DomainKeys, Keyring
 from shared.organisation import create
 from shared.signing import check_signature
 from shared.wrapping import Wrap, public_key_id, symmetric_key_id

@@ -1,0 +1,56 @@
+# `make demo` and `make test` do the rest; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint bench bench-quick crash format clean ready ready-dev
+# What a developer's shell points at must not reach the tests or a demonstration.
+unexport PYTHONHOME PYTHONPATH FARKEEP_HOME FARKEEP_KEY_FILE FARKEEP_PASSPHRASE_FILE FARKEEP_DEBUG
+
+PYTHON := .venv/bin/python
+ifndef SEED
+SEED := $(shell od -An -N3 -tu4 /dev/urandom 2>/dev/null | tr -d ' ')
+endif
+
+# A missing system package is said in one line and no more: question mode (-q) ends with 1, runs and prints nothing.
+ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
+ifneq ($(shell scripts/setup check || echo missing),)
+MAKEFLAGS += q
+endif
+endif
+
+help: # this list
+	@sed -n 's/^\([a-z-]*\):[^#]*# /  make \1\t/p' Makefile | expand -t 20
+
+ready:
+	@scripts/setup run
+
+ready-dev:
+	@scripts/setup dev
+
+demo: ready # back up a part of this machine, change copies, restore, compare (KEEP=1 keeps what it made)
+	@$(PYTHON) -m scripts.demo $(if $(KEEP),--keep)
+
+test: lint # all checks and all tests
+	$(PYTHON) -m pytest -n auto --maxprocesses 8
+
+lint: ready-dev # style, types, and which part may import which
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache --config tests/arch/importlinter.ini
+
+bench: ready-dev # measure beside restic and borg: about half an hour (bench/README.md)
+	$(PYTHON) -m bench.driver
+
+bench-quick: ready-dev # the same with small data sets, beside restic: a minute or two
+	$(PYTHON) -m bench.driver --quick
+
+crash: ready-dev # cut jobs off at every single call of the disk: many minutes (SEED=N repeats a run)
+	@echo "seed $(SEED); again: make crash SEED=$(SEED)"
+	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/crash -n auto --maxprocesses 8 \
+		--hypothesis-seed=$(SEED)
+
+format: ready-dev # put imports in order and mend what ruff can
+	.venv/bin/ruff check --fix
+
+clean: # remove everything that was made here, .venv too
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
