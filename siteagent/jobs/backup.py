@@ -94,6 +94,7 @@ class _Run:
         self.store = StoreWriter(home.packs, home.index, home.reader, keys, self._lease, home.cited,
                                  home.world.randomness, may_start_processes=home.world.may_start_processes,
                                  pack_bytes=home.world.pack_bytes)  # fmt: skip
+        home.ledger.checkpoint()
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)
         self._previous = home.ledger.history().newest_snapshot(request.name, is_good=True)

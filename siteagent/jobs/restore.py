@@ -264,9 +264,10 @@ def _spots(home: Home, request: RestoreRequest) -> Iterator[tuple[SegmentName, S
 def _allowed_extra(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, place: _Place,
                    confined: Confined, is_allowed: bool) -> Extra:
     """What --delete would remove; raises RefusedError when it may not."""
-    about, summary = os.stat(home.path), request.snapshot.summary
+    about, summary, around = os.stat(home.path), request.snapshot.summary, os.path.realpath(home.path)
+    parts = (around, f"{around}.key", f"{around}.head", os.path.realpath(home.access.key_path))
     spared = Spared(lambda path, is_folder: _is_protected(request, path, is_folder), os.path.realpath(request.target),
-                    os.path.realpath(home.path), (about.st_dev, about.st_ino), summary is None or summary.errors > 0)
+                    parts, (about.st_dev, about.st_ino), summary is None or summary.errors > 0)
     extra = find_extra(catalog, mapping, place.entry, confined, spared)
     if os.path.ismount(request.target) and extra.rows:
         raise RefusedError("--delete never acts on the root of a mount", subject=request.target,

@@ -29,19 +29,20 @@ class Extra:
 
 @dataclass(frozen=True)
 class Spared:
-    """What is left alone: names that `protects` tells, the home (its real path and identity), and in a snapshot with
-    errors whatever an empty folder of it may have held. `target` is the real path of the restored root."""
+    """What is left alone: names that `protects` tells, the home (real paths of its folder and of the files beside it;
+    the folder's device and inode), and in a snapshot with errors whatever an empty folder of it may have held. `target`
+    is the real path of the restored root."""
 
     protects: Callable[[bytes, bool], bool]
     target: str
-    home: str
+    home: tuple[str, ...]
     identity: tuple[int, int]
     has_errors: bool
 
     def holds_home(self, path: tuple[bytes, ...]) -> bool:
-        """True when a place below the target is the home or contains it."""
-        place = os.path.join(os.fsencode(self.target), *path)
-        return os.fsencode(self.home + os.sep).startswith(place + b"/")
+        """True when a place below the target is a part of the home or contains one."""
+        place = os.path.join(os.fsencode(self.target), *path, b"")
+        return any(os.fsencode(part + os.sep).startswith(place) for part in self.home)
 
 
 @dataclass
@@ -91,7 +92,7 @@ def _compare(handle: int, path: tuple[bytes, ...], listing: _Listing, spared: Sp
             continue
         if is_folder and about.st_dev != device:
             extra.kept.append((path_of(listing.key, name), "another file system is mounted here"))
-        elif is_folder and (spared.holds_home((*path, name)) or (about.st_dev, about.st_ino) == spared.identity):
+        elif spared.holds_home((*path, name)) or (about.st_dev, about.st_ino) == spared.identity:
             extra.kept.append((path_of(listing.key, name), "the home lies here"))
         elif not spared.protects(path_of(listing.key, name), is_folder):
             extra.rows.append((path, name))

@@ -131,12 +131,18 @@ class FileWriter:
 
     def finish(self, folder: int, entry: Entry, handle: int, xattrs: bytes) -> None:
         """Give a filled temporary file its metadata and its name; closes the handle."""
-        temporary = temporary_name(entry.name)
         try:
             self.applier.full(handle, os.fstat(handle), wanted_of(entry, xattrs))
-        finally:
-            os.close(handle)
-        self.replace(folder, temporary, entry.name)
+        except BaseException:
+            self.give_up(folder, entry, handle)
+            raise
+        os.close(handle)
+        self.replace(folder, temporary_name(entry.name), entry.name)
+
+    def give_up(self, folder: int, entry: Entry, handle: int) -> None:
+        """Close and remove a temporary file whose content cannot be had."""
+        os.close(handle)
+        discard(folder, temporary_name(entry.name))
 
     def replace(self, folder: int, temporary: bytes, name: bytes) -> None:
         """Rename over what is there; an empty folder gives way, a full one does not (OSError)."""

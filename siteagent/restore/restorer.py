@@ -22,6 +22,7 @@ from siteagent.store.page import Child
 
 _PAGES_PER_WINDOW = 768
 _PARTS_MAX = 256
+_OPEN_LARGE_MAX = 128
 _File = tuple[int, int, int, bytes, bytes, bytes, int]
 
 
@@ -62,9 +63,14 @@ class Restorer:
         return self.total.answer
 
     def _large_files(self) -> None:
+        """In groups, since all files of a group are open at once."""
+        for at in range(0, len(self.total.large), _OPEN_LARGE_MAX):
+            self._large_group(self.total.large[at : at + _OPEN_LARGE_MAX])
+
+    def _large_group(self, group: list[RowRef]) -> None:
         begun: list[tuple[RowRef, Entry, int]] = []
         requests: list[PartRequest] = []
-        for ref in self.total.large:
+        for ref in group:
             self.total.answer.files += 1
             with self._noting(ref) as entry:
                 handle = self._begin(entry)
@@ -75,11 +81,11 @@ class Restorer:
         self._crew.perform(requests, self.total.take)
         failed = {path for path, _ in self.total.answer.errors[errors_before:]}
         for ref, entry, handle in begun:
-            if entry.path in failed:
-                os.close(handle)
-                continue
             with self._noting(ref):
                 folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
+                if entry.path in failed:
+                    self._worker.writer.give_up(folder, entry, handle)
+                    continue
                 xattrs = self._worker.catalog.xattrs(entry)
                 self._worker.writer.finish(folder, entry, handle, xattrs)
                 self.total.answer.written += 1

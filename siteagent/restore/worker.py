@@ -210,7 +210,7 @@ class Worker:
         try:
             count = self.writer.fill(handle, self.catalog.placed(entry), 0, entry.size)
         except BaseException:
-            os.close(handle)
+            self.writer.give_up(folder, entry, handle)
             raise
         self.writer.finish(folder, entry, handle, xattrs)
         self._answer.written += 1

@@ -19,7 +19,7 @@ from tests.support.descriptions import Content, Description, File, for_ordinary_
 from tests.support.mutate import mutate
 from tests.support.ordinary import round_trips, run_as_nobody
 from tests.support.trips import Site, open_site
-from tests.support.walker import AS_ORDINARY_USER, Ignore, compare, describe
+from tests.support.walker import AS_ORDINARY_USER, Ignore, Kind, compare, describe
 
 _IS_ROOT = os.geteuid() == 0
 _IS_LONG = os.environ.get("FARKEEP_TEST_LONG") == "1"
@@ -45,6 +45,7 @@ def there_and_back(site: Site, source: Path, target: Path, *, deletes: bool = Fa
     before = describe(source)
     result = site.back_up(source, name=source.name)
     assert result.errors == []
+    assert result.bytes_stored > 0
     restored = site.restore(result, source, target, deletes=deletes)
     assert restored.errors == []
     return compare(before, describe(target), ignore=_IGNORED)
@@ -87,6 +88,30 @@ def test_fixed_trees(site: Site, make: object) -> None:
         restored = site.restore(result, source, target, deletes=True)
         assert (restored.answer.written, restored.deleted, restored.errors) == (0, 0, [])
         assert compare(again, describe(target)) == []
+
+
+def test_parts_of_a_snapshot(site: Site) -> None:
+    """Folders and files of it one by one, into places where something is already."""
+    with scratch_folder() as folder:
+        source, target = folder / "source", folder / "target"
+        description = trees.random_tree(23, 100)
+        build(description if _IS_ROOT else for_ordinary_user(description), source)
+        tree, result = describe(source), site.back_up(source, name="parts")
+        build(trees.deep_folders(3), target)
+        kept = describe(target)
+        for path in tree.paths(Kind.FOLDER) - {b""}:
+            place = target / "folders" / str(len(path))
+            assert site.restore(result, os.fsencode(source) + b"/" + path, place).errors == []
+            lost = [line for line in compare(tree.below(path), describe(place), ignore=_IGNORED) if "not expected" not in line]
+            assert [line for line in lost if "hard links" not in line] == []
+        for path in tree.paths(Kind.FILE, Kind.SYMLINK, Kind.FIFO):
+            name = path.rpartition(b"/")[2]
+            assert site.restore(result, os.fsencode(source) + b"/" + path, target / "files").errors == []
+            found, entry = describe(target / "files").entries[name], tree.entries[path]
+            assert (found.sha256, found.mode, found.mtime_ns, found.target, dict(found.xattrs)) == (
+                entry.sha256, entry.mode, entry.mtime_ns, entry.target, dict(entry.xattrs))  # fmt: skip
+        now = describe(target).without([b"folders", b"files"])
+        assert compare(kept, now, ignore={Ignore.ROOT}) == []
 
 
 def test_with_processes() -> None:

@@ -23,6 +23,7 @@ from tests.support.trips import LaterClock
 _CHANGES = frozenset({"os.rename", "os.mkdir", "os.link", "os.symlink", "os.utime", "os.chmod", "os.chown", "os.remove",
                       "os.truncate", "os.rmdir"})  # fmt: skip
 _ROOT = Path(__file__).parents[2]
+AS_SCRIPT = "from tests.support.killed import main; raise SystemExit(main())"
 
 
 def run(home: Path, path: Path, target: Path, how: str, count: int = 0) -> subprocess.CompletedProcess[str]:
