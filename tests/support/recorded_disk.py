@@ -131,7 +131,8 @@ class Tape:
             pass
 
     def _record(self, operation: str, path: str) -> Call:
-        short = os.path.relpath(path, self._folder)
+        start = self._folder + os.sep
+        short = path[len(start) :] if path.startswith(start) else os.path.relpath(path, self._folder)
         kind, site = _LONG_HEX.sub("#", short), _calling_line()
         self._repeats[operation, site, kind] += 1
         call = Call(len(self.calls) + 1, operation, short, kind, site, self._repeats[operation, site, kind])
