@@ -189,7 +189,7 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
         is_fresh = is_new and inherits_nothing(handle)
         confined = Confined(handle, is_fresh=is_fresh)
         if request.deletes:
-            extra = _allowed_extra(home, request, catalog, mapping, place, confined, is_marked or is_new)
+            extra = _allowed_extra(home, request, catalog, mapping, place, confined, is_allowed=is_marked or is_new)
             deleted, errors = remove(extra, confined)
             result.deleted += deleted
             result.answer.errors += errors + extra.kept
@@ -262,7 +262,7 @@ def _spots(home: Home, request: RestoreRequest) -> Iterator[tuple[SegmentName, S
 
 
 def _allowed_extra(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mapping, place: _Place,
-                   confined: Confined, is_allowed: bool) -> Extra:
+                   confined: Confined, *, is_allowed: bool) -> Extra:
     """What --delete would remove; raises RefusedError when it may not."""
     about, summary, around = os.stat(home.path), request.snapshot.summary, os.path.realpath(home.path)
     parts = (around, f"{around}.key", f"{around}.head", os.path.realpath(home.access.key_path))
@@ -293,8 +293,8 @@ def _dry_run(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Map
     try:
         confined = Confined(handle)
         if request.deletes:
-            is_allowed = Marks(home.disk).is_marked(request.target) or not os.listdir(request.target)
-            result.deleted += len(_allowed_extra(home, request, catalog, mapping, place, confined, is_allowed).rows)
+            extra = _allowed_extra(home, request, catalog, mapping, place, confined, is_allowed=True)
+            result.deleted += len(extra.rows)
         result.answer.add(preview(catalog, mapping, confined))
     finally:
         os.close(handle)

@@ -204,6 +204,7 @@ def test_a_restore_does_not_write_into_a_home_below_its_target(site: Site, folde
     assert (site.path / "format").read_bytes().startswith(b"{")
 
 
+@pytest.mark.needs_root
 def test_a_partial_snapshot_deletes_nothing_it_could_not_see() -> None:
     with scratch_folder() as scratch:
         run_as_nobody(scratch, excluded_by_the_system)

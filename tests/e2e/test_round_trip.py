@@ -108,8 +108,8 @@ def test_parts_of_a_snapshot(site: Site) -> None:
         for path in tree.paths(Kind.FILE, Kind.SYMLINK, Kind.FIFO):
             name = path.rpartition(b"/")[2]
             assert site.restore(result, os.fsencode(source) + b"/" + path, target / "files").errors == []
-            found, entry = describe(target / "files").entries[name], tree.entries[path]
-            assert (found.sha256, found.mode, found.mtime_ns, found.target, dict(found.xattrs)) == (
+            restored, entry = describe(target / "files").entries[name], tree.entries[path]
+            assert (restored.sha256, restored.mode, restored.mtime_ns, restored.target, dict(restored.xattrs)) == (
                 entry.sha256, entry.mode, entry.mtime_ns, entry.target, dict(entry.xattrs))  # fmt: skip
         now = describe(target).without([b"folders", b"files"])
         assert compare(kept, now, ignore={Ignore.ROOT}) == []

@@ -33,6 +33,7 @@ WRITES = frozenset({"create", "append", "sync", "close", "rename", "remove", "ma
 _PRODUCT = f"{os.sep}siteagent{os.sep}"
 _OURS = os.path.abspath(__file__)
 _LONG_HEX = re.compile(r"[0-9a-f]{32,}")
+_WAIT_S = 60.0
 _OUTSIDE = ("log.db", "log.db-wal", "log.db-shm", "owner")
 
 
@@ -105,8 +106,9 @@ class Tape:
     def wait_for(self, operation: str, kind: str) -> None:
         """Wait until there was such a call, or until nothing more can be expected because something failed."""
         with self._changed:
-            self._changed.wait_for(lambda: self.is_stopped or self._has_failed or any(
-                call.operation == operation and call.kind == kind for call in self.calls))  # fmt: skip
+            came = self._changed.wait_for(lambda: self.is_stopped or self._has_failed or any(
+                call.operation == operation and call.kind == kind for call in self.calls), _WAIT_S)  # fmt: skip
+            assert came, f"no {operation} of {kind}"
 
     @contextmanager
     def call(self, operation: str, path: str) -> Iterator[int | None]:
