@@ -24,12 +24,15 @@ _IS_LONG = os.environ.get("FARKEEP_TEST_LONG") == "1"
 
 
 def selected(calls: list[Call], is_thorough: bool) -> list[Call]:
-    """The calls to stop at when there is little time: the first write of each kind, or more."""
+    """The calls to stop at when there is little time: writes, the first of each kind and the last of some, or more."""
     last = Counter(call.point for call in calls)
-    if is_thorough:
-        return [call for call in calls if call.repeat == 1 or (
-            call.operation in WRITES and call.repeat == last[call.point])]  # fmt: skip
-    return [call for call in calls if call.repeat == 1 and call.operation in WRITES]
+    ends = WRITES if is_thorough else {"rename", "sync_folder"}
+    return [
+        call
+        for call in calls
+        if (call.repeat == 1 and (is_thorough or call.operation in WRITES))
+        or (call.repeat == last[call.point] and call.operation in ends)
+    ]
 
 
 _CASES = [(make, loss) for make in (first, second, resumed) for loss in Loss]

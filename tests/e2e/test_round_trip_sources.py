@@ -318,8 +318,10 @@ def test_linked_files_of_two_file_systems_are_not_mixed_up(site: Site, source: P
     try:
         for mount in mounts:
             (mount / "file").write_bytes(mount.name.encode() * 1000)
-            os.link(mount / "file", mount / "same")
-        assert len({(mount / "file").stat().st_ino for mount in mounts}) == 1
+            (mount / "equal").write_bytes(b"equal content, another file")
+            for name in ("file", "equal"):
+                os.link(mount / name, mount / f"{name} again")
+                assert len({(other / name).stat().st_ino for other in mounts if (other / name).exists()}) == 1
         site.back_up(source)
         with (mounts[1] / "file").open("ab") as file:
             file.write(b"changed")
