@@ -3,6 +3,7 @@
 ```
 H/format       JSON {"farkeep": "home", "version": 1, "site": hex of the site id}; written last when a home is made
 H/keyring      wrapped keys (shared.keyringfile)
+H/farkeep.toml settings, when there are any (siteagent.cli.settings)
 H/owner        lock and note of the process that holds the home (siteagent.disk.owner)
 H/log/         the event log (siteagent.ledger)
 H/packs/       packs (siteagent.store.pack)
