@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from shared.secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class EpochKeys:
+class EpochKeys(Secret, frozen=True):
     """The keys of one key epoch, 32 bytes each."""
 
     number: int
-    seal_key: bytes = field(repr=False)
-    manifest_key: bytes = field(repr=False)
-    fact_key: bytes = field(repr=False)
-    mark_key: bytes = field(repr=False)
+    seal_key: bytes
+    manifest_key: bytes
+    fact_key: bytes
+    mark_key: bytes

@@ -32,14 +32,14 @@ A passphrase is the bytes of its file without one line end; no character set is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from msgspec import Struct
 
 from shared.errors import BugError, DamagedError, HostileError, RefusedError, UnavailableError
 from shared.randomness import Randomness
 from shared.sealing import KEY_SIZE_BYTES, ONE_TIME_NONCE, derive, digest, open_sealed, seal
+from shared.secret import Secret
 from shared.wrapping import ID_SIZE_BYTES
 
 MAGIC = b"FARKSITE"
@@ -55,8 +55,7 @@ _BOUND_END = 51
 _SIZES_BYTES = {PLAIN: 74, PASSPHRASE: 115}
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """What one try of a passphrase costs, defender and thief alike; stored in the file, so it may grow."""
 
     memory_kib: int = 65536
@@ -68,12 +67,11 @@ class Cost:
         return 8192 <= self.memory_kib <= 1 << 20 and 1 <= self.passes <= 64 and 1 <= self.lanes <= 16
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyFile(Secret, frozen=True):
     """What a key file says once opened."""
 
     site_id: bytes
-    site_secret: bytes = field(repr=False)
+    site_secret: bytes
 
 
 def encode_plain(key_file: KeyFile) -> bytes:

@@ -31,7 +31,6 @@ The key epoch with the highest number is current; the first domain is the site's
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from shared.clock import Clock
 from shared.epochkeys import EpochKeys
@@ -51,6 +50,7 @@ from shared.keyrecord import (
 from shared.organisation import Organisation, require_seed
 from shared.randomness import Randomness, SystemRandomness
 from shared.sealing import KEY_SIZE_BYTES, derive, keyed_id
+from shared.secret import Secret
 from shared.signing import Identity
 from shared.wrapping import (
     ID_SIZE_BYTES,
@@ -67,14 +67,13 @@ TO_KEY_EPOCH = "key-epoch"
 _SYSTEM_RANDOMNESS = SystemRandomness()
 
 
-@dataclass(frozen=True, slots=True)
-class DomainKeys:
+class DomainKeys(Secret, frozen=True):
     """The keys of one dedup domain, 32 bytes each; they never change when key epochs rotate."""
 
     id: bytes
-    chunk_id_key: bytes = field(repr=False)
-    page_id_key: bytes = field(repr=False)
-    boundary_key: bytes = field(repr=False)
+    chunk_id_key: bytes
+    page_id_key: bytes
+    boundary_key: bytes
 
 
 class Keyring:

@@ -26,13 +26,13 @@ The file is public; what makes it trustworthy is who handed it over, so commands
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from shared.errors import DamagedError, HostileError, RefusedError
 from shared.sealing import KEY_SIZE_BYTES, derive, digest
+from shared.secret import Secret
 from shared.signing import Identity, check_signature
 from shared.wrapping import ID_SIZE_BYTES, exchange_public, public_key_id
 
@@ -70,13 +70,12 @@ class Organisation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return check_signature(self.root_public, _PURPOSE, message, self.signature)
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryKeys:
+class RecoveryKeys(Secret, frozen=True):
     """The private half of an organisation, for as long as its shares are combined in memory."""
 
-    private: bytes = field(repr=False)
+    private: bytes
     public: bytes
-    root: Identity = field(repr=False)
+    root: Identity
 
 
 class _Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,8 +29,8 @@ import re
 import threading
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from msgspec import Struct
 from shamir_mnemonic import shamir
 from shamir_mnemonic.share import Share
 from shamir_mnemonic.utils import MnemonicError
@@ -40,6 +40,7 @@ from shared.errors import DamagedError, HostileError, RefusedError
 from shared.organisation import Organisation, recovery_keys, require_seed
 from shared.randomness import Randomness
 from shared.sealing import KEY_SIZE_BYTES, digest
+from shared.secret import Secret
 from shared.wrapping import public_key_id
 
 VERSION = 1
@@ -62,8 +63,7 @@ _ADVICE = """\
 _library_lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class ShareNote:
+class ShareNote(Struct, frozen=True):
     """What may be shown and recorded of a share: everything but its words."""
 
     set_id: int
@@ -71,10 +71,9 @@ class ShareNote:
     threshold: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(Secret, frozen=True):
     subject: str
-    share: Share = field(repr=False)
+    share: Share
     recovery_key_id: str | None
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.chain import SignedHead
 from shared.clock import Clock
@@ -39,8 +40,7 @@ KEY_FILE_MAX_BYTES = 1 << 16
 LOG_FOLDER = "log"
 
 
-@dataclass(frozen=True)
-class World:
+class World(Struct, frozen=True):
     """What is handed in from outside: time, chance, disks, and how to learn about mounts."""
 
     clock: Clock
@@ -52,8 +52,7 @@ class World:
     """How long a pack grows."""
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(Struct, frozen=True):
     """How to get at a home: its folder, key file, passphrase, and how long to wait for another owner."""
 
     home: str
@@ -67,8 +66,7 @@ class Access:
         return self.key_file or f"{self.home}.key"
 
 
-@dataclass
-class Home:
+class Home(Struct):
     """An open home."""
 
     access: Access

@@ -6,8 +6,9 @@ Nothing is acknowledged here: the caller finishes the store, writes manifest and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from shared.clock import Clock
 from shared.sealing import keyed_id
@@ -32,8 +33,7 @@ _NONE: tuple[int, ...] = ()
 _ABSENT: tuple[Slice | None, int] = (None, 0)
 
 
-@dataclass(frozen=True)
-class CaptureOptions:
+class CaptureOptions(Struct, frozen=True):
     """`margin_ns`: how much older than its reading a change must be for equal times to prove anything (2 s at least;
     60 s for live databases and machine images). `rechecks` tells which entries are read again although unchanged."""
 
@@ -41,8 +41,7 @@ class CaptureOptions:
     rechecks: Callable[[bytes], bool] | None = None
 
 
-@dataclass
-class Figures:
+class Figures(Struct):
     """What a capture counted so far; read by the progress display while it runs."""
 
     files: int = 0

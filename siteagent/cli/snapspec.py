@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.errors import RefusedError, UsageError
 from shared.names import check_name, is_name
@@ -22,8 +23,7 @@ _CANDIDATES_MAX = 10
 _GRAMMAR = "write an id, 6 or more digits of one, `latest`, NAME@latest or NAME@TIME; see `farkeep snapshots`"
 
 
-@dataclass(frozen=True)
-class SnapSpec:
+class SnapSpec(Struct, frozen=True):
     """A snapshot as it was named, and the absolute path in it (None: no path was given)."""
 
     snap: str

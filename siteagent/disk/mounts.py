@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 NETWORK_TYPES = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.cephfs", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs",
@@ -15,8 +16,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 MOUNT_TABLE = "/proc/self/mountinfo"
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """One line of the mount table: where, and what kind."""
 
     folder: bytes

@@ -8,7 +8,8 @@ leading `/`. Holes are written as zeros, because a sparse member must be describ
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import HostileError
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, UNREADABLE, components_of
@@ -27,8 +28,7 @@ _KINDS = {FILE: pax.FILE, FOLDER: pax.FOLDER, LINK: pax.LINK, FIFO: pax.FIFO,
           CHARACTER_DEVICE: pax.CHARACTER_DEVICE, BLOCK_DEVICE: pax.BLOCK_DEVICE}  # fmt: skip
 
 
-@dataclass
-class ArchiveResult:
+class ArchiveResult(Struct):
     """What was written; `errors` names files whose content is not in the snapshot: they are left out."""
 
     files: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from shared.chain import Position
 from shared.errors import FarkeepError
@@ -19,8 +19,7 @@ _VERDICTS = {
 }
 
 
-@dataclass(frozen=True)
-class AuditReport:
+class AuditReport(Struct, frozen=True):
     """What was found. `heads`: the last sound position of each log epoch, the newest last; `first_bad`: sequence of
     the first fact that does not hold; `problems`: what is wrong; `messages`: what else is worth saying."""
 

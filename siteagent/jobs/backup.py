@@ -17,8 +17,9 @@ The previous snapshots stay as they were at every point.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.facts import (
@@ -52,8 +53,7 @@ CHECKPOINT_BYTES = 4 << 30
 CHECKPOINT_NS = 600 * 10**9
 
 
-@dataclass(frozen=True)
-class BackupRequest:
+class BackupRequest(Struct, frozen=True):
     """What to back up and how; `paths` are recorded, `view` is what is read."""
 
     name: str
@@ -68,8 +68,7 @@ class BackupRequest:
     """Called when everything is captured and before anything is committed; raises to call the backup off."""
 
 
-@dataclass(frozen=True)
-class BackupResult:
+class BackupResult(Struct, frozen=True):
     """What a backup did. `snapshot` is empty after a dry run."""
 
     snapshot: bytes

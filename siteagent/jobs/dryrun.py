@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.summary import EntryCounts
 from shared.tree import key_of
@@ -15,8 +16,7 @@ from siteagent.sources.base import Batch, Identity, SourceError, View
 from siteagent.store.catalog import Root
 
 
-@dataclass
-class Preview:
+class Preview(Struct):
     """What would come of a backup. `files_to_read` and `bytes_to_read` are those not known to be unchanged."""
 
     files: int = 0

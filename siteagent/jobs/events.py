@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.chain import Position
 from shared.facts import (
@@ -34,8 +35,7 @@ from siteagent.home import Home
 from siteagent.ledger.reading import Mark, RecordedFact
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Struct, frozen=True):
     """One fact as it is shown; `job` and `snapshot` are empty where the fact is about neither."""
 
     position: Position

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.errors import RefusedError
 from shared.keyfile import KeyFile, encode_plain, encode_protected
@@ -17,8 +18,7 @@ from siteagent.ledger.ledger import Ledger
 from siteagent.store.layout import FOLDERS, FORMAT_FILE, KEYRING_FILE, make_folders, write_format
 
 
-@dataclass(frozen=True)
-class NewHome:
+class NewHome(Struct, frozen=True):
     """What a new home is made with. `organisation` None: nobody can recover it without its key file.
 
     `keep_recovery` writes the recovery shares away durably before anything is sealed to them.

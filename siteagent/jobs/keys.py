@@ -13,7 +13,8 @@ Order of writes, so that a crash anywhere leaves a home that opens:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.errors import DamagedError, RefusedError
 from shared.facts import Fact, KeyAdded
@@ -34,16 +35,14 @@ from siteagent.salvage import prepare_writing
 from siteagent.store.layout import KEYRING_FILE, read_format
 
 
-@dataclass(frozen=True)
-class ShareText:
+class ShareText(Struct, frozen=True):
     """A recovery share as it was read, and the path it came from."""
 
     path: str
     text: str
 
 
-@dataclass(frozen=True)
-class KeyReport:
+class KeyReport(Struct, frozen=True):
     """What may be shown of a site's keys."""
 
     site: bytes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.tree import FILE, FOLDER, LINK, TYPE_NAMES
 from siteagent.disk.disk import Disk
@@ -15,8 +16,7 @@ from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct, frozen=True):
     """One entry as it is listed. `size_bytes` 0 for all but files and links; `target` None for all but links."""
 
     path: bytes
@@ -54,8 +54,7 @@ def _row(catalog: Catalog, entry: Entry) -> Row:
                entry.mtime_ns, target, entry.flags)
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """What a home holds and costs, in numbers and bytes on disk."""
 
     site: bytes

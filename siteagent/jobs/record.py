@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from shared.errors import FarkeepError, RefusedError
 from shared.facts import Fact, JobEnded, JobEndedSealed, JobStarted, JobStartedSealed, plain_text
@@ -15,16 +16,14 @@ from siteagent.ledger.high_water import Verdict
 Outcome = Literal["done", "partial", "failed", "refused"]
 
 
-@dataclass(frozen=True)
-class Who:
+class Who(Struct, frozen=True):
     """The user and machine that ask."""
 
     user: str
     host: str
 
 
-@dataclass
-class RunningJob:
+class RunningJob(Struct):
     """A job that is being recorded: what goes into its last facts. `id` is empty when nothing is recorded."""
 
     id: bytes = b""

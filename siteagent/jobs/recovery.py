@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.errors import RefusedError
 from shared.organisation import Organisation, create, encode_organisation
@@ -21,8 +22,7 @@ from siteagent.home import World
 ORGANISATION_FILE = "organisation.json"
 
 
-@dataclass(frozen=True)
-class ShareCount:
+class ShareCount(Struct, frozen=True):
     """How many shares are needed, of how many."""
 
     needed: int = 2

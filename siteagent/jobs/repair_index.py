@@ -7,7 +7,8 @@ off is walked from segment to segment instead, and what opens whole is taken. No
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import FarkeepError
 from siteagent.home import Home
@@ -18,8 +19,7 @@ from siteagent.store.packs import FolderPacks
 from siteagent.store.packwalk import pack_contents
 
 
-@dataclass
-class IndexRepair:
+class IndexRepair(Struct):
     """What the index was made of. `walked`: packs without a sound trailer, and what was wrong with it; `left_out`:
     segments (or packs) that do not read, and why."""
 

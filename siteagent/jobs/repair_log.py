@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
 from shared.facts import Fact, KeyAdded, LogReadopted, LogReadoptedSealed, PackRef, Subject
@@ -30,8 +31,7 @@ from siteagent.store.snapshots import SnapshotFiles
 _PACKS_PER_FACT = 10_000
 
 
-@dataclass
-class LogRepair:
+class LogRepair(Struct):
     """What was done. `reason`: why facts are thought to be missing (empty: nothing had to be done); `not_taken`:
     what could not be taken back, and why."""
 
@@ -43,8 +43,7 @@ class LogRepair:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Lost:
+class _Lost(Struct, frozen=True):
     """A snapshot that the log does not know."""
 
     manifest: Manifest

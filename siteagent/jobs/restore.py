@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.facts import (
@@ -42,8 +43,7 @@ from siteagent.store.names import SegmentName
 ALONE_ENTRIES_MAX, ALONE_BYTES_MAX = 3000, 64 << 20
 
 
-@dataclass(frozen=True)
-class RestoreRequest:
+class RestoreRequest(Struct, frozen=True):
     """What to restore where. `path`: absolute path in the snapshot, b"/" for all of it."""
 
     snapshot: SnapshotEntry
@@ -57,8 +57,7 @@ class RestoreRequest:
     is_dry_run: bool = False
 
 
-@dataclass
-class RestoreResult:
+class RestoreResult(Struct):
     """What a restore did."""
 
     answer: Answer = field(default_factory=Answer)
@@ -72,8 +71,7 @@ class RestoreResult:
         return [SourceError(path, reason) for path, reason in self.answer.errors]
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where a path lies in a catalog: the folder key whose contents are wanted, a single name in it, and its entry."""
 
     prefix: bytes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from shared.errors import FarkeepError
 from shared.facts import SnapshotTaken
@@ -19,8 +20,7 @@ from siteagent.store.treecheck import Needs, TreeCheck
 _MISSING = "it is in no pack that reads"
 
 
-@dataclass(frozen=True)
-class KnownSnapshot:
+class KnownSnapshot(Struct, frozen=True):
     """A snapshot to be checked: its id, and what its fact says as far as there is one that can be read."""
 
     id: bytes

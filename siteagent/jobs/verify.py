@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.facts import Fact, VerificationDone, VerificationDoneSealed
@@ -40,8 +41,7 @@ _NAMES_PER_FACT = 50_000
 """So that a fact stays below its limit however much of a disk is lost."""
 
 
-@dataclass(frozen=True)
-class DamagedSegment:
+class DamagedSegment(Struct, frozen=True):
     """A segment that does not read or does not hold, and what it takes with it.
 
     `paths` (absolute, raw bytes) has at most 1000 of them, `is_cut` says that there are more; `stretches` are parts of
@@ -61,8 +61,7 @@ class DamagedSegment:
         return shown_segment(self.name)
 
 
-@dataclass
-class VerifyReport:
+class VerifyReport(Struct):
     """What was checked and found. `problems`: (subject, message) of damaged manifests, reaches, packs, pages, the log;
     `not_proven`: what this check says nothing about; `notes`: what else is worth knowing."""
 
@@ -84,8 +83,7 @@ class VerifyReport:
         return not self.damaged and not self.problems
 
 
-@dataclass
-class VerifyProgress:
+class VerifyProgress(Struct):
     """How far a running verification is; `stage` is log, packs, snapshots or tracing."""
 
     stage: str = "log"

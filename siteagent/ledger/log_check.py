@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.chain import Position, SignedHead
 from shared.chaincheck import ChainCheck, StoredFact
@@ -26,8 +27,7 @@ _ROWS = (
 _VERIFY = "fetch the log again from a partner or an older copy, then run `farkeep repair log`"
 
 
-@dataclass(slots=True)
-class LogReport:
+class LogReport(Struct):
     """What was found. `problem` says in words what does not hold, `first_bad` is the sequence of the first bad fact.
 
     `heads` are the last sound positions by log epoch, in order. `signed` is the newest head whose signature was

@@ -15,8 +15,9 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.chain import Envelope, decode_envelope, hash_envelope
 from shared.chaincheck import ChainCheck, StoredFact
@@ -45,8 +46,7 @@ _INSERT = (
 )
 
 
-@dataclass(frozen=True)
-class Rescue:
+class Rescue(Struct, frozen=True):
     """What was done: `aside` is the name of the old file (empty: there was none), `facts` how many were taken over."""
 
     aside: str

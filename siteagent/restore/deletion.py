@@ -10,7 +10,8 @@ import heapq
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.tree import ANCESTOR, FOLDER, child_folder, path_of
 from siteagent.disk.confined import Confined, remove_tree
@@ -19,16 +20,14 @@ from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
 
 
-@dataclass
-class Extra:
+class Extra(Struct):
     """Entries of the target that the snapshot does not have."""
 
     rows: list[tuple[tuple[bytes, ...], bytes]] = field(default_factory=list)
     kept: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Spared:
+class Spared(Struct, frozen=True):
     """What is left alone: names that `protects` tells, the home (real paths of its folder and of the files beside it;
     the folder's device and inode), and in a snapshot with errors whatever an empty folder of it may have held. `target`
     is the real path of the restored root."""
@@ -45,8 +44,7 @@ class Spared:
         return any(os.fsencode(part + os.sep).startswith(place) for part in self.home)
 
 
-@dataclass
-class _Listing:
+class _Listing(Struct):
     """A folder as the snapshot has it: its key, whether it is listed whole, the names in it, and which are folders."""
 
     key: bytes

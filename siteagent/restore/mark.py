@@ -6,9 +6,9 @@ File H/restores/<hex of BLAKE3 of the real path, 32 digits>: JSON {device, inode
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from shared.errors import FarkeepError
 from shared.sealing import digest
@@ -24,8 +24,7 @@ class _Record(msgspec.Struct, frozen=True):
     inode: int
 
 
-@dataclass(frozen=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """The marks of one home."""
 
     disk: Disk

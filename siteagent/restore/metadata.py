@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from siteagent.sources.xattrs import decode_xattrs
 from siteagent.store.entry import Entry
@@ -36,8 +37,7 @@ class Wanted(NamedTuple):
     xattrs: bytes
 
 
-@dataclass
-class Applier:
+class Applier(Struct):
     """Applies metadata as one user; `not_applied` counts single properties that could not be set."""
 
     user: int

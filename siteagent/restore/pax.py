@@ -9,7 +9,7 @@ where they are no UTF-8 the extended header begins with `hdrcharset=BINARY`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 BLOCK_BYTES = 512
 FILE, HARD_LINK, LINK, CHARACTER_DEVICE, BLOCK_DEVICE, FOLDER, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
@@ -18,8 +18,7 @@ _NAME_MAX, _LINK_MAX = 100, 100
 _SECOND_NS = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct, frozen=True):
     """One member of an archive; `link` is the target of a link or the name that a hard link leads to."""
 
     name: bytes

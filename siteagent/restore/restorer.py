@@ -7,7 +7,8 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import FarkeepError
 from shared.tree import FILE, FOLDER
@@ -26,8 +27,7 @@ _OPEN_LARGE_MAX = 128
 _File = tuple[int, int, int, bytes, bytes, bytes, int]
 
 
-@dataclass
-class Total:
+class Total(Struct):
     """Everything that came of a restore so far; read by the progress display while it runs."""
 
     answer: Answer = field(default_factory=Answer)

@@ -7,15 +7,15 @@ read only what differs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 Identity = tuple[int, int, int, int, int]
 """(mode, size, mtime, ctime, inode): equal means unchanged, when the times are old enough to prove it."""
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """The entries of one folder, sorted by raw name.
 
     `identities` and `facts` run parallel to `names`; `facts` are whatever the view needs to describe an entry.
@@ -86,8 +86,7 @@ class Reader(Protocol):
         """Close the file."""
 
 
-@dataclass
-class Skipped:
+class Skipped(Struct):
     """What a view left out, and why."""
 
     sockets: int = 0
@@ -96,8 +95,7 @@ class Skipped:
     errors: list[SourceError] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class SourceError:
+class SourceError(Struct, frozen=True):
     """An entry that could not be captured: its absolute path and what the system said."""
 
     path: bytes

@@ -17,8 +17,9 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO
+
+from msgspec import Struct
 
 from shared.errors import RefusedError
 from shared.tree import FILE, FOLDER, child_folder
@@ -30,8 +31,7 @@ _UNKNOWN_SIZE = 1 << 62
 """Stands for the size until the stream has ended, so that nobody takes it for a small file."""
 
 
-@dataclass
-class _Facts:
+class _Facts(Struct):
     """What is known of an entry: the file that is made of the stream, or a folder on the way to it."""
 
     mode: int

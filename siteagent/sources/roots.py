@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import RefusedError
 
 
-@dataclass
-class Node:
+class Node(Struct):
     """A folder on the way to a root, or a root itself (`root`: its absolute path)."""
 
     root: bytes | None = None

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from pathspec import GitIgnoreSpec
 
 from shared.errors import RefusedError
@@ -23,8 +23,7 @@ _SPECIAL = re.compile(r"([\\*?\[\]!# ])")
 _WILD = re.compile(r"[\\*?\[]")
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What was asked for. Patterns are text with surrogates; without `includes` everything is included."""
 
     excludes: tuple[str, ...] = ()
@@ -32,8 +31,7 @@ class Wanted:
     size_max_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class _Rules:
+class _Rules(Struct, frozen=True):
     """The patterns as they read below one root; `holders`: literal beginnings of what is included, ending in `/`."""
 
     excluded: GitIgnoreSpec

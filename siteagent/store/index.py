@@ -19,8 +19,8 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict, WriteBatch
 
 from siteagent.store.names import NAME_BYTES, SegmentName
@@ -34,8 +34,7 @@ _COUNT = struct.Struct("<I")
 _WRITE_BUFFER_BYTES = 8 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a chunk is said to lie."""
 
     segment: SegmentName
@@ -43,8 +42,7 @@ class Place:
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """Where a segment is said to lie."""
 
     pack_id: bytes

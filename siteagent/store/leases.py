@@ -15,19 +15,19 @@ operation starting x operation running -> why it is safe
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from siteagent.store.names import SegmentName
 
 
-@dataclass(eq=False)
-class Lease:
+class Lease(Struct, eq=False):
     """One job's claim; `unusable` is what it must not rely on."""
 
     job: str
     number: int
     unusable: frozenset[SegmentName]
-    _leases: Leases = field(repr=False)
+    _leases: Leases
 
     def may_reuse(self, segment: SegmentName) -> bool:
         """True when a new snapshot may rely on this segment."""

@@ -23,10 +23,10 @@ Header and trailer are clear: a holder without keys can list, scrub and prove a 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Protocol
 
 from blake3 import blake3
+from msgspec import Struct
 
 from shared.errors import DamagedError, HostileError
 from shared.merkle import leaf_digest, root_of
@@ -46,8 +46,7 @@ _HEAD = struct.Struct("<4sBBH16s16s32sQ32s16s")
 _KNOWN = frozenset((1, 2, 3, 4, 5))
 
 
-@dataclass(frozen=True, slots=True)
-class Cited:
+class Cited(Struct, frozen=True):
     """The log head that something was written after: log epoch, sequence and hash."""
 
     log_epoch: bytes
@@ -55,8 +54,7 @@ class Cited:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PackHeader:
+class PackHeader(Struct, frozen=True):
     """A pack's clear header, parsed."""
 
     kind: int
@@ -70,8 +68,7 @@ class PackHeader:
                           self.cited.sequence, self.cited.hash, bytes(16))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One segment in a pack's trailer."""
 
     name: SegmentName

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shared.errors import FarkeepError
 from shared.merkle import digest_of
@@ -19,8 +21,7 @@ _FALSE_STARTS_MAX = 1 << 14
 """A pack of 64 MiB holds a false magic by chance once in a hundred; a hostile one may be full of them."""
 
 
-@dataclass
-class Contents:
+class Contents(Struct):
     """The segments of one pack that can be had. `damage`: why its trailer was not used (empty: it was);
     `left_out`: what is wrong with each segment of the trailer that cannot be had."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import BugError, FarkeepError
 from shared.facts import PackRef
@@ -18,8 +19,7 @@ from siteagent.store.packs import Packs, PackSink
 from siteagent.store.segment import KIND_NAMES
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSegment:
+class StoredSegment(Struct, frozen=True):
     """What the index wants to know of a segment: its joined chunk ids and the delta depth of each chunk."""
 
     name: SegmentName
@@ -28,8 +28,7 @@ class StoredSegment:
     depths: list[int]
 
 
-@dataclass
-class OpenPack:
+class OpenPack(Struct):
     """A pack being filled. One in which a write or a check failed is never finished: the job fails in that thread."""
 
     header: PackHeader

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.epochkeys import EpochKeys
+from shared.secret import Secret
 from siteagent.disk.disk import Buffer
 from siteagent.disk.local import write_error
 from siteagent.store.frame import RAW
@@ -27,8 +29,7 @@ from siteagent.store.table import Frame
 _LONG_RUN_SEGMENTS = 6
 
 
-@dataclass(slots=True)
-class Filled:
+class Filled(Struct):
     """A slot full of chunks, to become segment `number`."""
 
     kind: int
@@ -40,8 +41,7 @@ class Filled:
     sides: list[bytes] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class SealingKeys:
+class SealingKeys(Secret, frozen=True):
     """What a pipeline seals with."""
 
     site: bytes

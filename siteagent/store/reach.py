@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from blake3 import blake3
+from msgspec import Struct
 
 from shared.errors import DamagedError, HostileError
 from siteagent.store.catalog import Catalog
@@ -41,8 +41,7 @@ _KNOWN = frozenset(range(1, 7))
 _NONE = bytes(16)
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """A decoded reach file: whole, or a difference to the reach of `base`."""
 
     site: bytes

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError, FarkeepError, HostileError
@@ -93,8 +94,7 @@ def _damaged(what: str, name: SegmentName) -> DamagedError:
     return DamagedError(what, subject=shown_segment(name), next_step="run `farkeep verify --read-data`")
 
 
-@dataclass
-class ScrubResult:
+class ScrubResult(Struct):
     """What was checked so far. `present`: segments that hold as far as they were read; `damaged`: what is wrong with
     each of the others; `proven`: those of the `suspects` that were read whole and hold."""
 

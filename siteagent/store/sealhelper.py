@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.errors import DamagedError
 from siteagent.disk.child import Child
@@ -17,8 +18,7 @@ OUT_BYTES = 2 * FRAME_BYTES_MAX
 SLOT_BYTES = FRAME_BYTES_MAX + OUT_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """One buffer for chunks (`plain`) and the place where they are sealed to (`out`), both in shared memory."""
 
     start: int

@@ -15,6 +15,7 @@ import msgspec
 
 from shared.epochkeys import EpochKeys
 from shared.errors import FarkeepError, UnavailableError
+from shared.secret import Secret
 from siteagent.disk.child import FIRST_EXTRA, REQUESTS, receive, serve
 from siteagent.store.sealwork import Load, Sealed, check_stored, seal_load
 from siteagent.store.segment import Sealer
@@ -23,7 +24,7 @@ from siteagent.store.table import Frame
 MEMORY = FIRST_EXTRA
 
 
-class Setup(msgspec.Struct, frozen=True):
+class Setup(Secret, frozen=True):
     """The first message: what to seal with."""
 
     site: bytes

@@ -5,7 +5,7 @@ It touches no disk, so it runs as well in a thread as in a process of its own (s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError
@@ -18,8 +18,7 @@ from siteagent.store.table import Frame, Table, encode_table
 REHASH_EVERY = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """What goes into one segment: chunks back to back in `plain`, with their ids and lengths (and side records)."""
 
     kind: int
@@ -29,8 +28,7 @@ class Load:
     sides: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """A segment ready to be stored, its digest, and how its only frame was stored."""
 
     segment: SealedSegment

@@ -32,11 +32,11 @@ Digest of a segment: Merkle root (shared.merkle) over the 64 KiB leaves of heade
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Struct
 
 from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError, HostileError
@@ -60,8 +60,7 @@ _BODY_CONTEXT = "farkeep 2026 segment body v1"
 _TABLE_CONTEXT = "farkeep 2026 segment table v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """The clear header of a segment, parsed."""
 
     kind: int
@@ -119,8 +118,7 @@ def _padded(data: bytes) -> bytes:
     return data.ljust(padded_size(len(data)), b"\0")
 
 
-@dataclass(frozen=True, slots=True)
-class SealedSegment:
+class SealedSegment(Struct, frozen=True):
     """A segment ready to be stored: `parts` are header, sealed table, sealed body."""
 
     name: SegmentName

@@ -17,8 +17,9 @@ Chunks lie in their frame in table order, without gaps. A frame's base list is: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import accumulate
+
+from msgspec import Struct, field
 
 from shared.errors import HostileError
 from siteagent.store.columns import BLOBS, FIXED, INTEGERS, Columns, blobs, damaged, encode_columns, fixed, integers
@@ -32,8 +33,7 @@ DEPTH_MAX, CLOSURE_MAX, BASES_MAX = 4, 16, 8
 _KNOWN = frozenset((1, 2, 3, 4, 5, 10, 11, 12, 13, 20, 21))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One frame's row: codec, plain and stored length in bytes, delta depth, encoded base list."""
 
     codec: int
@@ -43,8 +43,7 @@ class Frame:
     bases: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """A segment's table: frames, and chunks as joined ids with frame number and length per chunk."""
 
     frames: list[Frame]

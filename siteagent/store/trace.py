@@ -7,7 +7,8 @@ damaged are not even decoded (their own sets tell).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import FarkeepError
 from shared.tree import components_of, path_of
@@ -19,8 +20,7 @@ from siteagent.store.page import Child, EntryPage, decode_index, side_segments
 PATHS_MAX = 1000
 
 
-@dataclass(frozen=True, order=True)
-class Stretch:
+class Stretch(Struct, frozen=True, order=True):
     """Entries that cannot be listed: those after `after` (empty: from the beginning) up to and including `until`
     (empty: to the end), in the order of a catalog. `folder` holds them all."""
 
@@ -29,8 +29,7 @@ class Stretch:
     until: bytes
 
 
-@dataclass
-class Traced:
+class Traced(Struct):
     """What rests on one segment. `is_cut`: there is more than fits into the limit."""
 
     paths: set[bytes] = field(default_factory=set)

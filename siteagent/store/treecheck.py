@@ -6,7 +6,7 @@ or says something wrong, so that the next backup stores that page anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError
 from shared.tree import FILE, UNREADABLE, path_of
@@ -18,8 +18,7 @@ from siteagent.store.page import ENTRY_INDEX, LEVELS_MAX, Child, EntryPage, deco
 from siteagent.store.reader import SegmentReader
 
 
-@dataclass
-class TreeResult:
+class TreeResult(Struct):
     """What was found. `damaged`: what is wrong, by the segment of the page or chunk concerned; `wrong`: paths whose
     entries contradict what is stored, and in what way."""
 
@@ -27,8 +26,7 @@ class TreeResult:
     wrong: dict[bytes, str] = field(default_factory=dict)
 
 
-@dataclass
-class Needs:
+class Needs(Struct):
     """The segments one catalog needs by its own pages' sets; not all of them when `is_whole` is False."""
 
     segments: set[SegmentName] = field(default_factory=set)

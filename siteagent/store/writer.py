@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
 from shared.epochkeys import EpochKeys
@@ -17,6 +16,7 @@ from shared.facts import PackRef
 from shared.keyring import DomainKeys
 from shared.randomness import Randomness
 from shared.sealing import keyed_id
+from shared.secret import Secret
 from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.index import Index
 from siteagent.store.leases import Lease
@@ -34,8 +34,7 @@ SIDE_BYTES_PER_SEGMENT = 1 << 20
 """So that tables stay small: a segment of tiny files, or of pages that need many segments, is handed over early."""
 
 
-@dataclass(frozen=True)
-class RunKeys:
+class RunKeys(Secret, frozen=True):
     """What one run seals and names with."""
 
     site: bytes

@@ -13,12 +13,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from shared.organisation import create
 from shared.tree import FILE, LINK

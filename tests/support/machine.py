@@ -6,8 +6,9 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from siteagent.home import Home
 from siteagent.jobs.backup import CHECKPOINT_NS, BackupRequest, back_up

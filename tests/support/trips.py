@@ -7,8 +7,10 @@ import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from shared.randomness import SystemRandomness
 from siteagent.home import Access, Home, World, open_home
