@@ -27,14 +27,14 @@ HOLE = bytes(32)
 
 def escaped(component: bytes) -> bytes:
     """A component as it is written in keys."""
-    if b"\0" in component or b"\1" in component:
+    if 0 in component or 1 in component:
         return component.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
     return component
 
 
 def unescaped(component: bytes) -> bytes:
     """The component that was written in a key."""
-    return component.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1") if b"\1" in component else component
+    return component.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1") if 1 in component else component
 
 
 def key_of(folder: bytes, name: bytes) -> bytes:

@@ -2,6 +2,9 @@
 
 Codecs (part of the format): 0 raw, 1 zstd, 2 zstd against a raw-content dictionary made of base chunks (a delta frame).
 A frame is stored raw when eight 4 KiB samples across it do not shrink, or when the whole does not.
+
+How hard to compress is no part of the format: chunks cut from large files get zstd's fast strategy with the table of
+level 3, small files level 3 itself (ARCHITECTURE.md has what either costs and saves).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from shared.errors import HostileError
 
 RAW, ZSTD, ZSTD_DELTA = 0, 1, 2
 FRAME_BYTES_MAX = 1 << 20
-LEVEL = 3
+_LARGE_CHUNK_BYTES = 32 << 10
 _SAMPLE_BYTES = 4096
 _SAMPLES = 8
 _SHRINKS_BELOW = 0.97
@@ -23,13 +26,26 @@ _SHRINKS_BELOW = 0.97
 _local = threading.local()
 
 
-def _compressor(level: int) -> zstandard.ZstdCompressor:
+_SAMPLE, _SMALL_FILES, _LARGE_FILES = range(3)
+
+
+def _make_compressor(use: int) -> zstandard.ZstdCompressor:
+    if use == _LARGE_FILES:
+        fast = zstandard.ZstdCompressionParameters(
+            window_log=20, chain_log=13, hash_log=17, search_log=1, min_match=6, target_length=0,
+            strategy=zstandard.STRATEGY_FAST,
+        )  # fmt: skip
+        return zstandard.ZstdCompressor(compression_params=fast)
+    return zstandard.ZstdCompressor(level=3 if use == _SMALL_FILES else 1)
+
+
+def _compressor(use: int) -> zstandard.ZstdCompressor:
     made: dict[int, zstandard.ZstdCompressor] | None = getattr(_local, "compressors", None)
     if made is None:
         made = _local.compressors = {}
-    if level not in made:
-        made[level] = zstandard.ZstdCompressor(level=level)
-    return made[level]
+    if use not in made:
+        made[use] = _make_compressor(use)
+    return made[use]
 
 
 def _looks_incompressible(plain: memoryview) -> bool:
@@ -38,14 +54,14 @@ def _looks_incompressible(plain: memoryview) -> bool:
         return False
     step = (size - _SAMPLE_BYTES) // (_SAMPLES - 1)
     sample = b"".join([plain[at : at + _SAMPLE_BYTES] for at in range(0, step * _SAMPLES, step)])
-    return len(_compressor(1).compress(sample)) > len(sample) * _SHRINKS_BELOW
+    return len(_compressor(_SAMPLE).compress(sample)) > len(sample) * _SHRINKS_BELOW
 
 
-def compress_frame(plain: memoryview) -> tuple[int, bytes | memoryview]:
-    """Compress the joined chunks of a frame; returns (codec, stored bytes)."""
+def compress_frame(plain: memoryview, chunks: int) -> tuple[int, bytes | memoryview]:
+    """Compress the joined chunks of a frame (`chunks` tells how many); returns (codec, stored bytes)."""
     if _looks_incompressible(plain):
         return RAW, plain
-    packed = _compressor(LEVEL).compress(plain)
+    packed = _compressor(_LARGE_FILES if len(plain) >= chunks * _LARGE_CHUNK_BYTES else _SMALL_FILES).compress(plain)
     if len(packed) >= len(plain):
         return RAW, plain
     return ZSTD, packed

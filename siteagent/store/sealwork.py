@@ -43,7 +43,7 @@ class Sealed(Struct, frozen=True):
 
 def seal_load(sealer: Sealer, load: Load, plain: memoryview) -> Sealed:
     """Compress and seal."""
-    codec, stored = compress_frame(plain)
+    codec, stored = compress_frame(plain, len(load.lengths))
     frame = Frame(codec, len(plain), len(stored))
     table = Table([frame], load.ids, [0] * len(load.lengths), load.lengths, load.sides)
     segment = sealer.seal(load.kind, load.number, encode_table(table), [stored])

@@ -12,24 +12,26 @@ from siteagent.store.frame import FRAME_BYTES_MAX, RAW, ZSTD, ZSTD_DELTA, compre
 from tests.support.homes import incompressible
 
 
-@given(st.binary(max_size=5000))
-def test_a_frame_comes_back(plain: bytes) -> None:
-    codec, stored = compress_frame(memoryview(plain))
+@given(st.binary(max_size=5000), st.sampled_from([1, 100_000]), st.sampled_from([1, 40]))
+def test_a_frame_comes_back(piece: bytes, chunks: int, times: int) -> None:
+    plain = piece * times
+    codec, stored = compress_frame(memoryview(plain), chunks)
     assert bytes(expand_frame(codec, memoryview(stored), len(plain), "frame")) == plain
     assert len(stored) <= len(plain)
 
 
 def test_text_is_compressed_and_noise_is_not() -> None:
     text, noise = b"the same words again " * 20_000, incompressible("noise", 400_000)
-    codec, stored = compress_frame(memoryview(text))
-    assert codec == ZSTD
-    assert len(stored) < len(text) // 20
-    assert compress_frame(memoryview(noise)) == (RAW, memoryview(noise))
+    for chunks in (1, 1000):
+        codec, stored = compress_frame(memoryview(text), chunks)
+        assert codec == ZSTD
+        assert len(stored) < len(text) // 20
+        assert compress_frame(memoryview(noise), chunks) == (RAW, memoryview(noise))
 
 
 def test_a_frame_that_is_half_noise_is_compressed() -> None:
     mixed = incompressible("half", 200_000) + bytes(200_000)
-    codec, stored = compress_frame(memoryview(mixed))
+    codec, stored = compress_frame(memoryview(mixed), 7)
     assert codec == ZSTD
     assert len(stored) < 250_000
 
