@@ -16,8 +16,9 @@ class RowRef(msgspec.Struct, frozen=True, array_like=True):
 class WindowRequest(msgspec.Struct, frozen=True, tag="window"):
     """Write this worker's share of the plain entries of these pages: (page id, segment) each.
 
-    Of `shares` workers the one numbered `share` takes the small files of every segment whose number leaves that rest,
-    so that a segment is opened once however far apart its files are; of the rest it takes every `shares`-th page.
+    Of `shares` workers the one numbered `share` takes the small files of its segments (four in a row, then the next
+    worker's four), so that a segment is opened once however far apart its files are; of the rest it takes every
+    `shares`-th page.
     """
 
     pages: list[tuple[bytes, bytes]]

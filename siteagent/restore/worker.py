@@ -20,11 +20,13 @@ from siteagent.store.catalog import EMPTY, Catalog
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.page import EntryPage
-from siteagent.store.reader import OpenSegment, SegmentReader, missing
+from siteagent.store.reader import OpenTable, SegmentReader, missing
 
 PART_BYTES = 32 << 20
 _SEGMENTS_PER_ANSWER = 16
 _ID_BYTES = 32
+_NEIGHBOURS_SHIFT = 2
+"""Four segments in a row go to the same worker: a file that lies across two of them finds both at hand."""
 
 
 class Mapping:
@@ -273,7 +275,7 @@ def _share_of(request: WindowRequest, ordinal: int) -> Callable[[int, int, tuple
     def wants(kind: int, group: int, segments: tuple[SegmentName, ...]) -> bool:
         if kind != FILE or group or not segments:
             return is_mine
-        return segments[0][-1] % shares == share
+        return (segments[0][-1] >> _NEIGHBOURS_SHIFT) % shares == share
 
     return wants if shares > 1 else lambda *_: True
 
@@ -283,19 +285,18 @@ class _Chunks:
 
     def __init__(self, reader: SegmentReader, segment: bytes) -> None:
         self._reader, self._segment = reader, segment
-        self._opened: OpenSegment | None = None
+        self._head: OpenTable | None = None
         self._frames: dict[int, memoryview] = {}
 
     def get(self, chunk_id: bytes) -> memoryview:
         """A chunk's plaintext; raises DamagedError."""
-        opened = self._opened = self._opened or self._reader.segment(self._segment)
-        head = opened.head
+        head = self._head = self._head or self._reader.open_whole(self._segment)
         place = head.places.get(chunk_id)
         if place is None:
             raise missing(self._segment, "a chunk is not in the segment that should hold it")
         number = head.table.chunk_frames[place]
         frame = self._frames.get(number)
         if frame is None:
-            frame = self._frames[number] = memoryview(opened.frame(number))
+            frame = self._frames[number] = memoryview(self._reader.frame(self._segment, number))
         offset = head.offsets[place]
         return frame[offset : offset + head.table.lengths[place]]

@@ -87,6 +87,7 @@ class SegmentReader:
         self._packs, self._index, self._keys = packs, index, keys
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
+        self._newest: OpenSegment | None = None
         self._lock = threading.Lock()
         self.damaged: set[SegmentName] = set()
         """Segments that did not read in this process: nothing new may rest on them."""
@@ -139,6 +140,16 @@ class SegmentReader:
             if len(self._tables) > _TABLES_MAX:
                 self._tables.popitem(last=False)
 
+    def open_whole(self, name: SegmentName) -> OpenTable:
+        """The table of a segment of which most is wanted: it is read as one, for the calls of `frame` that follow."""
+        with self._lock:
+            known = self._tables.get(name)
+            if known is not None and (name, 0) in self._frames:
+                return known
+        opened = self._newest = self.segment(name)
+        self._remember(opened.head)
+        return opened.head
+
     def segment(self, name: SegmentName) -> OpenSegment:
         """A whole segment, both seals opened and t compared."""
         with self._noting(name):
@@ -165,18 +176,22 @@ class SegmentReader:
         if place is None:
             raise missing(name, "a chunk is not in the segment that should hold it")
         frame = opened.table.chunk_frames[place]
-        plain = self._frame(name, frame)
+        plain = self.frame(name, frame)
         offset = opened.offsets[place]
         return memoryview(plain)[offset : offset + opened.table.lengths[place]]
 
-    def _frame(self, name: SegmentName, number: int) -> bytes | memoryview:
+    def frame(self, name: SegmentName, number: int) -> bytes | memoryview:
+        """The plaintext of one frame, from the cache when it is there; raises DamagedError or HostileError."""
         with self._lock:
+            newest = self._newest
             known = self._frames.get((name, number))
             if known is not None:
                 self._frames.move_to_end((name, number))
                 return known
         with self._noting(name):
-            plain = self._open_segment(name).frame(number)
+            is_newest = newest is not None and newest.head.header.name == name
+            opened = newest if newest is not None and is_newest else self._open_segment(name)
+            plain = opened.frame(number)
         with self._lock:
             self._frames[name, number] = plain
             if len(self._frames) > _BODIES_MAX:
