@@ -6,6 +6,7 @@ an empty folder may be one that was not entered when the snapshot was taken: a m
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import stat
@@ -83,8 +84,7 @@ def _may_be_unseen(handle: int, path: tuple[bytes, ...], spared: Spared) -> bool
 
 def _compare(handle: int, path: tuple[bytes, ...], listing: _Listing, spared: Spared, extra: Extra) -> None:
     device = os.fstat(handle).st_dev
-    for name in sorted(map(os.fsencode, os.listdir(handle))):
-        about = os.stat(name, dir_fd=handle, follow_symlinks=False)
+    for name, about in _present(handle, listing.key, extra):
         is_folder = stat.S_ISDIR(about.st_mode)
         if name in listing.names and (name in listing.folders or not is_folder):
             continue
@@ -94,6 +94,18 @@ def _compare(handle: int, path: tuple[bytes, ...], listing: _Listing, spared: Sp
             extra.kept.append((path_of(listing.key, name), "the home lies here"))
         elif not spared.protects(path_of(listing.key, name), is_folder):
             extra.rows.append((path, name))
+
+
+def _present(handle: int, key: bytes, extra: Extra) -> Iterator[tuple[bytes, os.stat_result]]:
+    """What a folder of the target holds now. Others may work in it: what vanishes meanwhile is passed over."""
+    try:
+        names = sorted(map(os.fsencode, os.listdir(handle)))
+    except OSError as error:
+        extra.kept.append((path_of(key, b""), f"it could not be listed: {error.strerror}"))
+        return
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            yield name, os.stat(name, dir_fd=handle, follow_symlinks=False)
 
 
 def _listings(catalog: Catalog, prefix: bytes, root: Entry | None) -> Iterator[_Listing]:
@@ -127,6 +139,8 @@ def remove(extra: Extra, confined: Confined) -> tuple[int, list[tuple[bytes, str
         try:
             handle = confined.folder(path)
             count += remove_tree(handle, name, os.fstat(handle).st_dev)
+        except FileNotFoundError:
+            continue
         except OSError as error:
             errors.append((b"/".join((*path, name)), error.strerror or str(error)))
     return count, errors

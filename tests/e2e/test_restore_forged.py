@@ -125,6 +125,20 @@ def test_folders_swapped_for_links_while_a_restore_runs(site: Site, source: Path
     assert compare(describe(source), describe(target)) == []
 
 
+def test_what_vanishes_while_a_restore_looks_for_more(site: Site, source: Path, folder: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody removes files of the target between the listing and the look: no error, and the rest is removed."""
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    (target / "more").write_bytes(b"not in the snapshot")
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda handle: [*listed(handle), "a ghost"])
+    restored = site.restore(result, source, target, deletes=True)
+    monkeypatch.undo()
+    assert restored.answer.errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
 def test_folders_nested_a_thousand_deep_come_and_go(site: Site, folder: Path) -> None:
     """Deeper than any recursion may go."""
     source, target, levels = folder / "deep", folder / "target", 1100
