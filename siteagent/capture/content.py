@@ -49,7 +49,7 @@ class ContentReader:
     def read(self, view: View, batch: Batch, place: int, reader: Reader, may_have_holes: bool) -> Content:
         """Read a file until a reading begins and ends with the same identity; raises OSError."""
         if reader.is_stream:
-            stream = self._read_to_end(reader)
+            stream = self._read_pieces(reader, 0, 1 << 62)
             view.refresh(batch, place, reader)
             return stream
         for attempt in range(ATTEMPTS):
@@ -61,25 +61,28 @@ class ContentReader:
             may_have_holes = True
             if content is not None and attempt == ATTEMPTS - 1:
                 return content._replace(is_changed=True)
-        return self._read_last(reader, batch.identities[place][1])._replace(is_changed=True)
+        # What is there of its first bytes: a file that grows faster than it is read must not hold us.
+        size = batch.identities[place][1]
+        return self._read_extents(reader, reader.extents(size) or [(0, size)], size)._replace(is_changed=True)
 
     def _read_once(self, reader: Reader, identity: Identity, may_have_holes: bool) -> Content | None:
         """One reading; None when the file's length was not what its identity says."""
         size = identity[1]
-        if may_have_holes:
-            extents = reader.extents(size)
-            if extents is not None:
-                return self._read_extents(reader, extents, size)
-        content = self._read_pieces(reader, 0, size + 1)
+        extents = reader.extents(size) if may_have_holes else None
+        if extents is None:
+            content = self._read_pieces(reader, 0, size + 1)
+        else:
+            content = self._read_extents(reader, extents, size)
         return content if content.size == size else None
 
-    def _read_extents(self, reader: Reader, extents: list[tuple[int, int]], size: int) -> Content | None:
+    def _read_extents(self, reader: Reader, extents: list[tuple[int, int]], size: int) -> Content:
+        """Read a file with holes; shorter than `size` when it ends before."""
         gather, at = _Gather(self), 0
         for start, length in extents:
             if start > at:
                 gather.add(Piece(HOLE, start - at, b""))
-            if self._cut(reader, start, length, gather) != length:
-                return None
+            if self._cut(reader, start, length, gather) < length:
+                return gather.content()
             at = start + length
         if size > at:
             gather.add(Piece(HOLE, size - at, b""))
@@ -88,24 +91,6 @@ class ContentReader:
     def _read_pieces(self, reader: Reader, start: int, length: int) -> Content:
         gather = _Gather(self)
         self._cut(reader, start, length, gather)
-        return gather.content()
-
-    def _read_to_end(self, reader: Reader) -> Content:
-        """Read a stream until it ends."""
-        return self._read_pieces(reader, 0, 1 << 62)
-
-    def _read_last(self, reader: Reader, size: int) -> Content:
-        """Read what is there of the first `size` bytes: a file that grows faster than it is read must not hold us."""
-        gather, at = _Gather(self), 0
-        for start, length in reader.extents(size) or [(0, size)]:
-            if start > at:
-                gather.add(Piece(HOLE, start - at, b""))
-            done = self._cut(reader, start, length, gather)
-            at = start + done
-            if done < length:
-                return gather.content()
-        if size > at:
-            gather.add(Piece(HOLE, size - at, b""))
         return gather.content()
 
     def _cut(self, reader: Reader, start: int, length: int, gather: _Gather) -> int:

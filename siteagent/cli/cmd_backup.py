@@ -105,7 +105,11 @@ def _expectation(home: Home, request: BackupRequest, *, is_shown: bool) -> Itera
         return
     from siteagent.cli.scan import Scan
 
-    scan = Scan(request.paths)
+    try:
+        scan = Scan(request.paths)
+    except OSError:
+        yield lambda: 0
+        return
     try:
         yield scan.total_bytes
     finally:

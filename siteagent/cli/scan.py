@@ -16,7 +16,7 @@ class Scan:
     """A running count; close it."""
 
     def __init__(self, paths: tuple[bytes, ...]) -> None:
-        self._total = 0
+        self._total: int | None = None
         command = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
@@ -27,10 +27,9 @@ class Scan:
     def total_bytes(self) -> int:
         """The sum, or 0 while it is not known."""
         process = self._process
-        if not self._total and process.poll() == 0 and process.stdout is not None:
+        if self._total is None and process.poll() == 0 and process.stdout is not None:
             self._total = int(process.stdout.read() or 0)
-            process.stdout.close()
-        return self._total
+        return self._total or 0
 
     def close(self) -> None:
         """End the count if it still runs."""

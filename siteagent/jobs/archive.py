@@ -14,9 +14,9 @@ from msgspec import Struct, field
 from shared.errors import HostileError
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, UNREADABLE, components_of
 from siteagent.home import Home
-from siteagent.jobs.content import Sink, chunk_key, note_reading, pieces
+from siteagent.jobs.content import Sink, chunk_key, pieces
 from siteagent.jobs.reading import find_entry, folder_below, reading
-from siteagent.jobs.record import Who, recorded_reading
+from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.restore import pax
 from siteagent.sources.base import SourceError

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 
 from shared.errors import DamagedError, RefusedError
-from shared.facts import Fact, RestoreDone, RestoreDoneSealed, plain_text
 from shared.sealing import keyed_id
 from shared.tree import FILE, HOLE, LINK, TYPE_NAMES, UNREADABLE
 from siteagent.home import Home
 from siteagent.jobs.reading import find_entry, reading
-from siteagent.jobs.record import RunningJob, Who, recorded_reading
+from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
@@ -70,15 +69,6 @@ def chunk_key(home: Home, snapshot: SnapshotEntry) -> bytes:
     """The key of the chunk ids of a snapshot."""
     summary = snapshot.summary
     return (home.keyring.domain(summary.domain) if summary else home.keyring.default_domain).chunk_id_key
-
-
-def note_reading(job: RunningJob, who: Who, snapshot: SnapshotEntry, path: bytes, counters: dict[str, int]) -> None:
-    """Add to a recorded job that content was handed out: to standard output, so without a target."""
-    job.counters = counters
-    if job.id:
-        sealed = RestoreDoneSealed(user=plain_text(who.user), host=plain_text(who.host), snapshot=snapshot.id,
-                                   paths=(path,), target=b"", counters=counters)
-        job.facts.append(Fact(RestoreDone(job=job.id), sealed))
 
 
 def _no_file(catalog: Catalog, entry: Entry | None, path: bytes) -> RefusedError:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 from msgspec import Struct, field
 
 from shared.errors import FarkeepError, RefusedError
-from shared.facts import Fact, JobEnded, JobEndedSealed, JobStarted, JobStartedSealed, plain_text
+from shared.facts import (
+    Fact,
+    JobEnded,
+    JobEndedSealed,
+    JobStarted,
+    JobStartedSealed,
+    RestoreDone,
+    RestoreDoneSealed,
+    plain_text,
+)
 from siteagent.home import Home, is_read_only
 from siteagent.ledger.high_water import Verdict
+from siteagent.ledger.history import SnapshotEntry
 
 Outcome = Literal["done", "partial", "failed", "refused"]
 
@@ -33,59 +43,60 @@ class RunningJob(Struct):
     """Recorded in one transaction with the end of the job."""
 
 
-@contextmanager
-def recorded(
-    home: Home, kind: str, who: Who, what: tuple[str, ...], *, is_reading: bool = False
-) -> Iterator[RunningJob]:
+def recorded(home: Home, kind: str, who: Who, what: tuple[str, ...], *,
+             is_reading: bool = False) -> AbstractContextManager[RunningJob]:
     """Record a job around a block; a job that only reads runs unrecorded on a home that must not be written."""
     if is_reading and is_read_only(home):
-        yield RunningJob()
-        return
-    if home.ledger.verdict is Verdict.UNPROVEN:
-        home.ledger.open_log_epoch("unproven")
-    job = RunningJob(home.world.randomness.bits(16))
-    started = JobStartedSealed(user=plain_text(who.user), host=plain_text(who.host),
-                               what=tuple(plain_text(word) for word in what))
-    home.ledger.record(Fact(JobStarted(job=job.id, kind=kind), started))
-    try:
-        yield job
-    except BaseException as error:
-        _record_failure(home, job, error)
-        raise
-    ended = Fact(JobEnded(job=job.id, outcome=job.outcome), JobEndedSealed(counters=job.counters))
-    home.ledger.record(*job.facts, ended)
+        return nullcontext(RunningJob())
+    return _around(home, kind, who, what, _record)
+
+
+def recorded_reading(home: Home, who: Who, what: tuple[str, ...]) -> AbstractContextManager[RunningJob]:
+    """Record a job that hands out content; a log that must not or cannot be written is no reason to withhold it."""
+    if is_read_only(home):
+        return nullcontext(RunningJob())
+    return _around(home, "restore", who, what, _try_record)
+
+
+def note_reading(job: RunningJob, who: Who, snapshot: SnapshotEntry, path: bytes, counters: dict[str, int],
+                 target: bytes = b"") -> None:
+    """Add to a recorded job that content was handed out: into the folder `target`, or to standard output."""
+    job.counters = counters
+    if job.id:
+        sealed = RestoreDoneSealed(user=plain_text(who.user), host=plain_text(who.host), snapshot=snapshot.id,
+                                   paths=(path,), target=target, counters=counters)
+        job.facts.append(Fact(RestoreDone(job=job.id), sealed))
 
 
 @contextmanager
-def recorded_reading(home: Home, who: Who, what: tuple[str, ...]) -> Iterator[RunningJob]:
-    """Record a job that hands out content; a log that must not or cannot be written is no reason to withhold it."""
-    if is_read_only(home):
-        yield RunningJob()
-        return
+def _around(home: Home, kind: str, who: Who, what: tuple[str, ...],
+            record: Callable[..., None]) -> Iterator[RunningJob]:
     job = RunningJob(home.world.randomness.bits(16))
     started = JobStartedSealed(user=plain_text(who.user), host=plain_text(who.host),
                                what=tuple(plain_text(word) for word in what))
-    if not _try_record(home, Fact(JobStarted(job=job.id, kind="restore"), started)):
-        yield RunningJob()
-        return
+    record(home, Fact(JobStarted(job=job.id, kind=kind), started))
     try:
         yield job
     except BaseException as error:
         _record_failure(home, job, error)
         raise
     ended = Fact(JobEnded(job=job.id, outcome=job.outcome), JobEndedSealed(counters=job.counters))
-    _try_record(home, *job.facts, ended)
+    record(home, *job.facts, ended)
 
 
-def _try_record(home: Home, *facts: Fact) -> bool:
+def _record(home: Home, *facts: Fact) -> None:
+    if home.ledger.verdict is Verdict.UNPROVEN:
+        home.ledger.open_log_epoch("unproven")
+    home.ledger.record(*facts)
+
+
+def _try_record(home: Home, *facts: Fact) -> None:
     try:
-        if home.ledger.verdict is Verdict.UNPROVEN:
-            home.ledger.open_log_epoch("unproven")
-        home.ledger.record(*facts)
+        _record(home, *facts)
     except FarkeepError as error:
-        home.notes.append(f"this is not recorded: {error}")
-        return False
-    return True
+        note = f"this is not recorded: {error}"
+        if note not in home.notes:
+            home.notes.append(note)
 
 
 def _record_failure(home: Home, job: RunningJob, error: BaseException) -> None:

@@ -9,21 +9,10 @@ from contextlib import contextmanager
 from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError, RefusedError
-from shared.facts import (
-    Fact,
-    JobEnded,
-    JobEndedSealed,
-    JobStarted,
-    JobStartedSealed,
-    RestoreDone,
-    RestoreDoneSealed,
-    plain_text,
-)
 from shared.tree import FOLDER, child_folder, folder_key
 from siteagent.disk.confined import Confined, inherits_nothing, open_folder
-from siteagent.home import Home, is_read_only
-from siteagent.jobs.record import Outcome
-from siteagent.ledger.high_water import Verdict
+from siteagent.home import Home
+from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.history import SnapshotEntry
 from siteagent.restore.crew import Alone, Crew, Processes
 from siteagent.restore.deletion import Extra, Spared, find_extra, remove
@@ -138,39 +127,16 @@ def find_place(catalog: Catalog, path: bytes) -> _Place:
 
 @contextmanager
 def _job(home: Home, request: RestoreRequest, result: RestoreResult) -> Iterator[None]:
-    """Facts around a restore: who asked for what, and what came of it.
-
-    A log that must not or cannot be written, on a full disk for one, is no reason not to restore.
-    """
-    if request.is_dry_run or is_read_only(home):
+    """Facts around a restore: who asked for what, and what came of it."""
+    if request.is_dry_run:
         yield
         return
-    job = home.world.randomness.bits(16)
-    user, host = plain_text(request.user), plain_text(request.host)
-    what = (request.snapshot.id.hex(), plain_text(os.fsdecode(request.path)))
-    _record(home, Fact(JobStarted(job=job, kind="restore"), JobStartedSealed(user=user, host=host, what=what)))
-    try:
+    who = Who(request.user, request.host)
+    with recorded_reading(home, who, (request.snapshot.id.hex(), os.fsdecode(request.path))) as job:
         yield
-    except BaseException as error:
-        _record(home, Fact(JobEnded(job=job, outcome="failed"), JobEndedSealed(message=plain_text(str(error)))))
-        raise
-    counters = {"files": result.answer.files, "written": result.answer.written, "deleted": result.deleted}
-    done = RestoreDoneSealed(user=user, host=host, snapshot=request.snapshot.id, paths=(request.path,),
-                             target=os.fsencode(request.target), counters=counters)
-    outcome: Outcome = "partial" if result.answer.errors else "done"
-    ended = Fact(JobEnded(job=job, outcome=outcome), JobEndedSealed(counters=counters))
-    _record(home, Fact(RestoreDone(job=job), done), ended)
-
-
-def _record(home: Home, *facts: Fact) -> None:
-    try:
-        if home.ledger.verdict is Verdict.UNPROVEN:
-            home.ledger.open_log_epoch("unproven")
-        home.ledger.record(*facts)
-    except FarkeepError as error:
-        note = f"this restore is not recorded: {error}"
-        if note not in home.notes:
-            home.notes.append(note)
+        counters = {"files": result.answer.files, "written": result.answer.written, "deleted": result.deleted}
+        job.outcome = "partial" if result.answer.errors else "done"
+        note_reading(job, who, request.snapshot, request.path, counters, os.fsencode(request.target))
 
 
 def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _Place, result: RestoreResult,

@@ -21,7 +21,6 @@ class Batch(Struct):
     `identities` and `facts` run parallel to `names`; `facts` are whatever the view needs to describe an entry.
     `ancestors` are folders that are here only because a root lies below; `followed` are roots (or on the way to one)
     that are links and stand for what they lead to.
-    `reread` names entries that must be read even when their identity is unchanged.
     """
 
     folder: bytes

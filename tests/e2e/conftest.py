@@ -1,4 +1,4 @@
-"""Fixtures of the restore tests: a site, a small varied source, and a tree outside that must stay as it is."""
+"""Fixtures of round trips and restores: a site, a small varied source, and a tree outside that must stay as it is."""
 
 from __future__ import annotations
 

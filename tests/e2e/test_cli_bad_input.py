@@ -139,10 +139,18 @@ def test_a_foreign_key(farkeep: Farkeep, tmp_path: Path) -> None:
 
 
 def test_a_missing_index_costs_work_only(farkeep: Farkeep, tmp_path: Path) -> None:
+    listed = farkeep.run("ls", "latest").json()
+    answers = []
     for command in (("ls", "latest"), ("verify",), ("restore", "latest", "--to", tmp_path / "out"),
                     ("backup", source(farkeep), "--name", "docs")):  # fmt: skip
         shutil.rmtree(farkeep.home / "index")
-        farkeep.run(*command)
+        answers.append(farkeep.run(*command).json())
+        assert any((farkeep.home / "index").iterdir()), command
+    found, verified, _, stored = answers
+    assert found == listed
+    assert verified["damaged"] == []
+    assert (tmp_path / "out" / str(source(farkeep) / "file").lstrip("/")).read_bytes() == b"content"
+    assert stored["bytes_new"] == 0
     shutil.rmtree(farkeep.home / "index")
     still_sound(farkeep)
     (farkeep.home / "index/CURRENT").write_bytes(b"not a database")

@@ -17,7 +17,7 @@ import pytest
 from shared.errors import RefusedError
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, File, Folder
-from tests.support.ordinary import excluded_by_the_system, run_as_nobody
+from tests.support.ordinary import DONE, excluded_by_the_system, run_as_nobody
 from tests.support.trips import Site
 from tests.support.untouched import untouched
 from tests.support.walker import compare, describe
@@ -207,7 +207,7 @@ def test_a_restore_does_not_write_into_a_home_below_its_target(site: Site, folde
 @pytest.mark.needs_root
 def test_a_partial_snapshot_deletes_nothing_it_could_not_see() -> None:
     with scratch_folder() as scratch:
-        run_as_nobody(scratch, excluded_by_the_system)
+        assert run_as_nobody(scratch, excluded_by_the_system) == DONE
 
 
 def test_targets_that_cannot_be(site: Site, source: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support import strategies, trees
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, File, for_ordinary_user
 from tests.support.mutate import mutate
-from tests.support.ordinary import round_trips, run_as_nobody
+from tests.support.ordinary import DONE, round_trips, run_as_nobody
 from tests.support.trips import Site, open_site
 from tests.support.walker import AS_ORDINARY_USER, Ignore, Kind, compare, describe
 
@@ -135,4 +135,4 @@ def test_with_processes() -> None:
 def test_as_an_ordinary_user() -> None:
     """The same for a user without rights; read-only folders of an earlier copy are no hindrance."""
     with scratch_folder() as folder:
-        run_as_nobody(folder, round_trips)
+        assert run_as_nobody(folder, round_trips) == DONE

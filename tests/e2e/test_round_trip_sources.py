@@ -17,8 +17,8 @@ from siteagent.sources.roots import merge_roots
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, File, Folder, HardLink, Metadata, Symlink
 from tests.support.oddities import ACCESS_ACL
-from tests.support.ordinary import run_as_nobody, unreadable_files
-from tests.support.trips import Site, open_site
+from tests.support.ordinary import DONE, run_as_nobody, unreadable_files
+from tests.support.trips import Site
 from tests.support.walker import Ignore, compare, describe
 
 SIMPLE = Description((
@@ -28,24 +28,6 @@ SIMPLE = Description((
     (b"b/large", File(Content(700_000, 2))),
     (b"link", Symlink(b"a/file")),
 ))  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with scratch_folder() as scratch:
-        yield scratch
-
-
-@pytest.fixture
-def site(folder: Path) -> Iterator[Site]:
-    with open_site(folder) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -305,7 +287,7 @@ def test_a_linked_file_that_grows_between_its_names_has_one_content(site: Site, 
 @pytest.mark.needs_root
 def test_files_without_permission_are_named_and_nothing_else_suffers() -> None:
     with scratch_folder() as scratch:
-        run_as_nobody(scratch, unreadable_files)
+        assert run_as_nobody(scratch, unreadable_files) == DONE
 
 
 @pytest.mark.needs_root

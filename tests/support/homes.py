@@ -70,6 +70,10 @@ class Place:
         path.write_bytes(data)
         return os.fsencode(path)
 
+    def path(self, name: str) -> bytes:
+        """The absolute path of a file of the source, as snapshots have it."""
+        return os.fsencode(self.source / name)
+
     def packs(self) -> list[Path]:
         """The pack files."""
         return sorted((self.home / "packs").glob("*.pack"))
@@ -114,6 +118,11 @@ def segment_of(home: Home, entry: SnapshotEntry, path: bytes) -> SegmentName:
     catalog = home.catalog(entry)
     found = next(item for item in catalog.entries() if item.path == path)
     return next(piece.segment for piece in catalog.pieces(found) if piece.segment)
+
+
+def text_segment(place: Place, home: Home) -> SegmentName:
+    """The segment of the small file that the second of two snapshots added."""
+    return segment_of(home, newest(home), place.path("small/later"))
 
 
 def flip(path: Path, offset: int, mask: int = 1) -> None:

@@ -29,6 +29,13 @@ def test_the_count_runs_beside_and_is_known_at_its_end(tmp_path: Path) -> None:
     scan.close()
 
 
+def test_a_source_without_a_byte_may_be_asked_for_again(tmp_path: Path) -> None:
+    scan = Scan((os.fsencode(tmp_path),))
+    scan._process.wait(60)
+    assert [scan.total_bytes(), scan.total_bytes()] == [0, 0]
+    scan.close()
+
+
 def test_a_count_that_is_not_needed_any_more_ends(tmp_path: Path) -> None:
     scan = Scan((b"/",))
     assert scan.total_bytes() == 0

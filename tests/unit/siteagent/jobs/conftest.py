@@ -1,4 +1,4 @@
-"""A home with one snapshot of a small tree, opened in this process."""
+"""Homes with snapshots, opened in this process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from siteagent.home import Home
 from tests.support.command_line import CommandLine
+from tests.support.homes import Place, with_two_snapshots
 from tests.support.site import Site, fill
 
 
@@ -19,6 +20,12 @@ def site(tmp_path: Path) -> Site:
     made.source.mkdir()
     made.commands.good("init", "--site", "alpha", "--recovery-out", tmp_path / "recovery")
     return made
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A home with two snapshots: a large file, a small one, and one that the second snapshot added."""
+    return with_two_snapshots(Place(tmp_path).create())
 
 
 @pytest.fixture

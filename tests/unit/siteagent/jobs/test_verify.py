@@ -31,24 +31,10 @@ from tests.support.homes import (
     incompressible,
     newest,
     segment_of,
-    with_two_snapshots,
+    text_segment,
 )
 
 MODES = ("structure", "read-data", "sample")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A home with two snapshots: a large file, a small one, and one that the second snapshot added."""
-    return with_two_snapshots(Place(tmp_path).create())
-
-
-def _path(place: Place, name: str) -> bytes:
-    return os.fsencode(place.source / name)
-
-
-def _text_segment(place: Place, home: Home) -> SegmentName:
-    return segment_of(home, newest(home), _path(place, "small/later"))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -82,7 +68,7 @@ def test_what_was_not_proven_is_said(place: Place) -> None:
 def test_one_flipped_byte_from_finding_to_mending(place: Place) -> None:
     """Found with the right paths and snapshots; stored anew by the next backup of the unchanged source; read well."""
     with place.open() as home:
-        name = segment_of(home, newest(home), _path(place, "small/text"))
+        name = segment_of(home, newest(home), place.path("small/text"))
         first, second = home.ledger.history().snapshot_ids
         expected = contents(home, newest(home))
         flip_in_body(place, home, name)
@@ -93,7 +79,7 @@ def test_one_flipped_byte_from_finding_to_mending(place: Place) -> None:
         assert [(found.segment, found.snapshots) for found in report.damaged] == [
             (shown_segment(name), [first, second]),
         ]  # fmt: skip
-        assert report.damaged[0].paths == [_path(place, "large/image"), _path(place, "small/text")]
+        assert report.damaged[0].paths == [place.path("large/image"), place.path("small/text")]
         assert report.damaged[0].stretches == []
         assert not report.damaged[0].is_cut
         assert set(home.ledger.history().damaged) == {name}
@@ -162,7 +148,7 @@ def test_a_chunk_deep_in_a_large_file_is_traced_through_its_list(place: Place) -
     with place.open() as home:
         report = verify(home, "read-data")
         assert [item.name for item in report.damaged] == [last]
-        assert _path(place, "large/image") in report.damaged[0].paths
+        assert place.path("large/image") in report.damaged[0].paths
 
 
 def test_a_damaged_chunk_list_names_its_file(tmp_path: Path) -> None:
@@ -174,7 +160,7 @@ def test_a_damaged_chunk_list_names_its_file(tmp_path: Path) -> None:
         place.write("large/other", b"o")
         os.utime(place.source / "large/image", ns=(7, 7))
         place.backup(home)
-        name = _list_segment(home, _path(place, "large/image"))
+        name = _list_segment(home, place.path("large/image"))
         summary = newest(home).summary
         assert summary is not None
         assert summary.root_segment != name
@@ -183,15 +169,15 @@ def test_a_damaged_chunk_list_names_its_file(tmp_path: Path) -> None:
     with place.open() as home:
         report = verify(home)
         assert [(found.name, found.snapshots) for found in report.damaged] == [(name, [first, second])]
-        assert _path(place, "large/image") in report.damaged[0].paths
-        assert _path(place, "large/other") not in report.damaged[0].paths
+        assert place.path("large/image") in report.damaged[0].paths
+        assert place.path("large/other") not in report.damaged[0].paths
         place.backup(home)
-        assert contents(home, newest(home))[_path(place, "large/image")] == incompressible("large", 3 << 20)
+        assert contents(home, newest(home))[place.path("large/image")] == incompressible("large", 3 << 20)
 
 
 def test_what_holds_again_is_recorded_as_mended(place: Place) -> None:
     with place.open() as home:
-        name = _text_segment(place, home)
+        name = text_segment(place, home)
         path, offset = flip_in_body(place, home, name)
         assert not verify(home, "read-data").is_good
     flip(path, offset)
@@ -205,7 +191,7 @@ def test_what_holds_again_is_recorded_as_mended(place: Place) -> None:
 
 def test_recorded_damage_stays_until_it_is_mended(place: Place) -> None:
     with place.open() as home:
-        name = _text_segment(place, home)
+        name = text_segment(place, home)
         flip_in_body(place, home, name)
         verify(home, "read-data")
         assert [found.name for found in verify(home).damaged] == [name]
@@ -274,7 +260,7 @@ def test_paths_are_cut_at_their_limit_and_that_is_said(place: Place) -> None:
     with place.open() as home:
         place.backup(home)
         entry = newest(home)
-        name = segment_of(home, entry, _path(place, "many/3"))
+        name = segment_of(home, entry, place.path("many/3"))
         assert entry.summary is not None
         trace = Trace(home.reader, {name}, paths_max=4)
         trace.follow(home.catalog(entry).root)

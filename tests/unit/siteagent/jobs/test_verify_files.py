@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
@@ -25,42 +22,27 @@ from tests.support.homes import (
     flip,
     flip_in_body,
     newest,
-    segment_of,
-    with_two_snapshots,
+    text_segment,
 )
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A home with two snapshots: a large file, a small one, and one that the second snapshot added."""
-    return with_two_snapshots(Place(tmp_path).create())
-
-
-def _path(place: Place, name: str) -> bytes:
-    return os.fsencode(place.source / name)
-
-
-def _text_segment(place: Place, home: Home) -> SegmentName:
-    return segment_of(home, newest(home), _path(place, "small/later"))
 
 
 def test_a_missing_pack_is_a_problem_and_its_segments_are_damaged(place: Place) -> None:
     with place.open() as home:
-        name = _text_segment(place, home)
+        name = text_segment(place, home)
         pack_id, expected = home.reader.spot(name).pack_id, contents(home, newest(home))
     (place.home / "packs" / f"{pack_id.hex()}.pack").unlink()
     with place.open() as home:
         report = verify(home)
         assert report.problems == [(f"packs/{pack_id.hex()}.pack", "a pack is missing")]
         assert [found.name for found in report.damaged] == [name]
-        assert report.damaged[0].paths == [_path(place, "small/later")]
+        assert report.damaged[0].paths == [place.path("small/later")]
         place.backup(home)
         assert contents(home, newest(home)) == expected
 
 
 def test_a_damaged_trailer_is_a_problem_but_takes_nothing_with_it(place: Place) -> None:
     with place.open() as home:
-        pack_id = home.reader.spot(_text_segment(place, home)).pack_id
+        pack_id = home.reader.spot(text_segment(place, home)).pack_id
     path = place.home / "packs" / f"{pack_id.hex()}.pack"
     flip(path, path.stat().st_size - 60)
     for command in ("with the old index", "without an index"):
@@ -115,7 +97,7 @@ def test_damaged_and_missing_files_of_a_snapshot_are_problems(place: Place, fold
 
 def test_a_snapshot_without_a_sound_reach_is_traced_by_its_catalog(place: Place) -> None:
     with place.open() as home:
-        name = _text_segment(place, home)
+        name = text_segment(place, home)
         snapshot = newest(home).id
         flip(place.home / "reaches" / snapshot.hex(), 90)
         flip_in_body(place, home, name)

@@ -91,6 +91,10 @@ def test_changed_bytes_give_a_typed_error_or_a_table(noise: bytes, at: int) -> N
     good = encode_table(GOOD)
     data = good[: at % len(good)] + noise + good[at % len(good) + len(noise) :]
     try:
-        decode_table(data)
+        table = decode_table(data)
     except (DamagedError, HostileError):
         return
+    assert decode_table(encode_table(table)) == table
+    assert len(table.ids) == 32 * len(table.lengths) == 32 * len(table.chunk_frames)
+    assert sum(table.lengths) == sum(frame.plain_bytes for frame in table.frames)
+    assert set(table.chunk_frames) <= set(range(len(table.frames)))
