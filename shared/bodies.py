@@ -34,7 +34,7 @@ import msgspec
 
 from shared.chain import Envelope
 from shared.errors import DamagedError, HostileError, RefusedError
-from shared.facts import PART_LIMIT_BYTES
+from shared.factkinds import PART_LIMIT_BYTES
 from shared.padding import padded_size
 from shared.sealing import AES_256_GCM, NONCE_SIZE_BYTES, TAG_SIZE_BYTES, open_sealed, seal
 

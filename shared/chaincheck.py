@@ -22,7 +22,8 @@ from shared.chain import (
     hash_envelope,
 )
 from shared.errors import DamagedError, FarkeepError, HostileError
-from shared.facts import LogOpened, find_kind
+from shared.factkinds import find_kind
+from shared.facts import LogOpened
 from shared.sealing import digest
 
 ERASABLE_KINDS = frozenset({"subject.opened"})

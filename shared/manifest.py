@@ -29,7 +29,8 @@ import msgspec
 from shared.chain import POSITION_BYTES, Position, decode_position
 from shared.codec import decode, encode
 from shared.errors import DamagedError, HostileError, RefusedError
-from shared.facts import PART_LIMIT_BYTES, PackRef, SnapshotTaken
+from shared.factkinds import PART_LIMIT_BYTES
+from shared.facts import PackRef, SnapshotTaken
 from shared.padding import padded_size
 from shared.sealing import AES_256_GCM, NONCE_SIZE_BYTES, TAG_SIZE_BYTES, digest, open_sealed, seal
 from shared.summary import Digest, Id, SnapshotSummary

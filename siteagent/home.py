@@ -21,10 +21,10 @@ from siteagent.disk.local import LocalDisk
 from siteagent.disk.mounts import network_kind
 from siteagent.disk.owner import Owner, take_home
 from siteagent.ledger.high_water import HIGH_WATER_BYTES, Verdict, read_high_water
-from siteagent.ledger.history import SnapshotEntry
 from siteagent.ledger.ledger import Ledger
 from siteagent.ledger.log_check import check_log
 from siteagent.ledger.rescue import Rescue, rescue_log
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog, Root
 from siteagent.store.index import FOLDER as INDEX_FOLDER
 from siteagent.store.index import Index

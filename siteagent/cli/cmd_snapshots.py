@@ -10,7 +10,7 @@ from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import Json
 from siteagent.cli.session import Session
 from siteagent.cli.sizes import shown_count, shown_size
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 
 _HEADINGS = ("snapshot", "time", "name", "files>", "size>", "quality", "host", "tags")
 
@@ -25,7 +25,7 @@ def run(session: Session) -> int:
     name, output = session.options.name, session.output
     with session.open_home() as home:
         history = home.ledger.history()
-        entries = history.snapshots if name is None else history.snapshots_named(check_name(name))
+        entries = history.wanted if name is None else history.snapshots_named(check_name(name))
     if output.is_json or output.is_jsonl:
         output.records(map(_record, entries))
         return 0

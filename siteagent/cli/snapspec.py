@@ -15,7 +15,8 @@ from msgspec import Struct
 from shared.errors import RefusedError, UsageError
 from shared.names import check_name, is_name
 from siteagent.cli.moment import local_time, parse_moment
-from siteagent.ledger.history import History, SnapshotEntry
+from siteagent.ledger.history import History
+from siteagent.ledger.state import SnapshotEntry
 
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _PREFIX_MIN, _ID_DIGITS = 6, 32

@@ -17,7 +17,7 @@ from siteagent.home import Home
 from siteagent.jobs.content import Sink, chunk_key, pieces
 from siteagent.jobs.reading import find_entry, folder_below, reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.restore import pax
 from siteagent.sources.base import SourceError
 from siteagent.sources.xattrs import decode_xattrs

@@ -40,7 +40,7 @@ from shared.summary import Quality, SnapshotSummary
 from siteagent.capture.capture import Capture, CaptureOptions, Draft, Figures, catalog_or_none
 from siteagent.capture.previous import Previous
 from siteagent.home import Home
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, unusable_segments
 from siteagent.sources.base import SourceError, View
 from siteagent.store.catalog import Catalog, Root

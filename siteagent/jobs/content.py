@@ -11,7 +11,7 @@ from shared.tree import FILE, HOLE, LINK, TYPE_NAMES, UNREADABLE
 from siteagent.home import Home
 from siteagent.jobs.reading import find_entry, reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
 

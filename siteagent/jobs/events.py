@@ -9,6 +9,19 @@ from typing import Any
 from msgspec import Struct
 
 from shared.chain import Position
+from shared.decisions import (
+    HoldPlaced,
+    HoldPlacedSealed,
+    HoldReleased,
+    PacksReplaced,
+    SegmentsSuperseded,
+    SegmentsSwept,
+    SnapshotLabelled,
+    SnapshotLabelledSealed,
+    SnapshotsForgotten,
+    SnapshotsForgottenSealed,
+    SnapshotsRecalled,
+)
 from shared.facts import (
     ClockJumped,
     JobEnded,
@@ -150,6 +163,56 @@ def _restore_done(_: RestoreDone, sealed: Any) -> str:
     return f"{sealed.user} on {sealed.host} restored {paths} of {sealed.snapshot.hex()[:8]} to {target}"
 
 
+def _labelled(clear: SnapshotLabelled, sealed: Any) -> str:
+    text = f"snapshot {clear.snapshot.hex()[:8]}"
+    if not isinstance(sealed, SnapshotLabelledSealed):
+        return f"{text} was labelled"
+    words = [f"+{tag}" for tag in sealed.tags_added] + [f"-{tag}" for tag in sealed.tags_removed]
+    if sealed.note is not None:
+        words.append(f"note: {sealed.note}" if sealed.note else "note removed")
+    return f"{text}: {', '.join(words)}"
+
+
+def _forgotten(clear: SnapshotsForgotten, sealed: Any) -> str:
+    rules = f" by {sealed.rules}" if isinstance(sealed, SnapshotsForgottenSealed) and sealed.rules else ""
+    return f"{_some(clear.snapshots)} forgotten{rules}"
+
+
+def _recalled(clear: SnapshotsRecalled, _: Any) -> str:
+    return f"{_some(clear.snapshots)} wanted again"
+
+
+def _some(snapshots: tuple[bytes, ...]) -> str:
+    if len(snapshots) == 1:
+        return f"snapshot {snapshots[0].hex()[:8]}"
+    return f"{len(snapshots)} snapshots"
+
+
+def _hold_placed(clear: HoldPlaced, sealed: Any) -> str:
+    what = "everything" if clear.is_whole else _some(clear.snapshots)
+    reason = ""
+    if isinstance(sealed, HoldPlacedSealed):
+        what = sealed.name or what
+        reason = f": {sealed.reason}" if sealed.reason else ""
+    return f"{'lock' if clear.is_lock else 'hold'} {clear.hold.hex()[:8]} on {what}{reason}"
+
+
+def _hold_released(clear: HoldReleased, _: Any) -> str:
+    return f"hold {clear.hold.hex()[:8]} released"
+
+
+def _superseded(clear: SegmentsSuperseded, _: Any) -> str:
+    return f"segments compacted into {len(clear.packs)} packs of {sum(pack.size_bytes for pack in clear.packs)} bytes"
+
+
+def _packs_replaced(clear: PacksReplaced, _: Any) -> str:
+    return f"{len(clear.removed)} packs repacked into {len(clear.packs)}"
+
+
+def _swept(clear: SegmentsSwept, _: Any) -> str:
+    return f"{len(clear.snapshots)} snapshots swept, {len(clear.packs)} packs removed"
+
+
 _DESCRIBERS: dict[type, Callable[[Any, Any], str]] = {
     LogOpened: _log_opened,
     KeyAdded: _key_added,
@@ -164,4 +227,12 @@ _DESCRIBERS: dict[type, Callable[[Any, Any], str]] = {
     SnapshotTaken: _snapshot_taken,
     VerificationDone: _verification_done,
     RestoreDone: _restore_done,
+    SnapshotLabelled: _labelled,
+    SnapshotsForgotten: _forgotten,
+    SnapshotsRecalled: _recalled,
+    HoldPlaced: _hold_placed,
+    HoldReleased: _hold_released,
+    SegmentsSuperseded: _superseded,
+    PacksReplaced: _packs_replaced,
+    SegmentsSwept: _swept,
 }

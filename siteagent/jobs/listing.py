@@ -11,7 +11,7 @@ from shared.tree import FILE, FOLDER, LINK, TYPE_NAMES
 from siteagent.disk.disk import Disk
 from siteagent.home import Home
 from siteagent.jobs.reading import find_entry, folder_below, reading
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
 
@@ -84,8 +84,8 @@ class Stats(Struct, frozen=True):
 def stats(home: Home) -> Stats:
     """Add up what a home holds; reads the log and the sizes of files, no segment."""
     history = home.ledger.history()
-    newest = {entry.summary.name: entry.summary for entry in history.snapshots if entry.summary is not None}
-    times = [entry.summary.time_ns if entry.summary else entry.time_ns for entry in history.snapshots]
+    newest = {entry.summary.name: entry.summary for entry in history.wanted if entry.summary is not None}
+    times = [entry.summary.time_ns if entry.summary else entry.time_ns for entry in history.wanted]
     packs = history.packs.values()
     return Stats(
         site=home.keyring.site_id, site_name=history.site_name, snapshots=len(times), names=len(newest),

@@ -21,7 +21,7 @@ from shared.facts import (
 )
 from siteagent.home import Home, is_read_only
 from siteagent.ledger.high_water import Verdict
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 
 Outcome = Literal["done", "partial", "failed", "refused"]
 

@@ -13,7 +13,7 @@ from shared.tree import FOLDER, child_folder, folder_key
 from siteagent.disk.confined import Confined, inherits_nothing, open_folder
 from siteagent.home import Home
 from siteagent.jobs.record import Who, note_reading, recorded_reading
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.restore.crew import Alone, Crew, Processes
 from siteagent.restore.deletion import Extra, Spared, find_extra, remove
 from siteagent.restore.mark import Marks

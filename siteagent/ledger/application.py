@@ -13,7 +13,8 @@ from eventsourcing.sqlite import SQLiteFactory
 from eventsourcing.utils import Environment, EnvType
 
 from shared.chain import Position
-from shared.facts import Fact, Part, kind_of
+from shared.factkinds import kind_of
+from shared.facts import Fact, Part
 from siteagent.ledger.events import FactAggregate, FactEvent
 from siteagent.ledger.log_clock import Stamp
 from siteagent.ledger.mapper import FactMapper

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from shared.chain import NO_DIGEST, Position
+from shared.chain import Position
 from shared.codec import decode, encode
+from shared.decisions import PacksReplaced, SegmentsSuperseded, SegmentsSwept
 from shared.facts import (
     ClockJumped,
     JobEnded,
@@ -31,76 +32,12 @@ from shared.facts import (
 )
 from shared.keyrecord import KeyRecord
 from shared.summary import SnapshotSummary
+from siteagent.ledger.decided import DECIDED
 from siteagent.ledger.epochs import LogEpoch, LogEpochs
 from siteagent.ledger.fact_keys import OpenedSubject
 from siteagent.ledger.log_clock import Stamp
 from siteagent.ledger.reading import Mark, RecordedFact
-
-_LIMIT_BYTES = 2**31
-
-
-class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot. `time_ns` is log time; `summary` is None when `mark` says why it cannot be shown."""
-
-    position: Position
-    time_ns: int
-    subject: bytes
-    taken: SnapshotTaken
-    summary: SnapshotSummary | None
-    mark: Mark | None
-
-    @property
-    def id(self) -> bytes:
-        """16 bytes."""
-        return self.taken.snapshot
-
-
-class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A job; `outcome` is empty while it has not ended, the sealed parts None when erased or unreadable."""
-
-    job: bytes
-    kind: str
-    run: bytes
-    started_ns: int
-    started: JobStartedSealed | None
-    ended_ns: int = 0
-    outcome: str = ""
-    ended: JobEndedSealed | None = None
-
-
-class _Row(msgspec.Struct, array_like=True, gc=False):
-    """An entry that is kept encoded. `name`: of a readable snapshot; `is_settled`: a good snapshot, an ended job."""
-
-    id: bytes
-    name: str
-    is_settled: bool
-    entry: msgspec.Raw
-
-
-class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """All that a projection holds; see `History` for the meaning."""
-
-    position: Position
-    site_name: str = ""
-    facts: int = 0
-    newer: int = 0
-    last_time_ns: int = 0
-    last_wall_ns: int = 0
-    log_epochs: list[LogEpoch] = []
-    keys: list[KeyRecord] = []
-    subjects: list[OpenedSubject] = []
-    erased: list[bytes] = []
-    jumps: list[ClockJumped] = []
-    runs_abandoned: list[tuple[bytes, int]] = []
-    damaged: list[tuple[bytes, Position]] = []
-    packs: msgspec.Raw = msgspec.Raw(b"\x90")
-    snapshots: list[_Row] = []
-    jobs: list[_Row] = []
-
-
-def empty_state(site: bytes) -> State:
-    """The state before the first fact."""
-    return State(position=Position(site, NO_DIGEST, 0, NO_DIGEST))
+from siteagent.ledger.state import LIMIT_BYTES, Hold, JobEntry, Row, SnapshotEntry, State, open_job, open_snapshot, raw
 
 
 class History:
@@ -175,44 +112,76 @@ class History:
 
     @property
     def snapshots(self) -> list[SnapshotEntry]:
-        """All snapshots, oldest first."""
-        return [_snapshot(row) for row in self._state.snapshots]
+        """All snapshots that were not swept, forgotten ones too, oldest first."""
+        return [open_snapshot(row) for row in self._state.snapshots]
 
     @property
     def snapshot_ids(self) -> list[bytes]:
-        """The ids of all snapshots, oldest first."""
+        """The ids of all snapshots that were not swept, oldest first."""
         return [row.id for row in self._state.snapshots]
 
     @property
     def snapshot_names(self) -> list[str]:
-        """The names of all snapshots (empty where unreadable), oldest first."""
-        return [row.name for row in self._state.snapshots]
+        """The names of all wanted snapshots (empty where unreadable), oldest first."""
+        return [row.name for row in self._state.snapshots if not row.is_forgotten]
+
+    @property
+    def wanted(self) -> list[SnapshotEntry]:
+        """The snapshots that are not forgotten, oldest first."""
+        return [open_snapshot(row) for row in self._state.snapshots if not row.is_forgotten]
+
+    @property
+    def forgotten(self) -> list[SnapshotEntry]:
+        """The snapshots that are forgotten and not swept yet, oldest first."""
+        return [open_snapshot(row) for row in self._state.snapshots if row.is_forgotten]
+
+    @property
+    def swept(self) -> frozenset[bytes]:
+        """The ids of the snapshots that were swept."""
+        return frozenset(self._state.swept)
+
+    @property
+    def swept_segments(self) -> list[bytes]:
+        """Sets of segments that were swept (siteagent.store.nameruns), oldest first."""
+        return self._state.swept_segments
+
+    @property
+    def superseded(self) -> list[tuple[bytes, bytes]]:
+        """(new, old) sets of segments (siteagent.store.nameruns): what is needed of the old is in the new."""
+        return self._state.superseded
+
+    @property
+    def holds(self) -> list[Hold]:
+        """Holds that were not released, oldest first; some may have come to their end by time."""
+        return self._state.holds
 
     def snapshot(self, snapshot_id: bytes) -> SnapshotEntry | None:
         """The snapshot of this id."""
         row = self._snapshot_rows.get(snapshot_id)
-        return _snapshot(row) if row else None
+        return open_snapshot(row) if row else None
 
     def snapshots_named(self, name: str) -> list[SnapshotEntry]:
-        """The snapshots of one name, oldest first."""
-        return [_snapshot(row) for row in self._state.snapshots if row.name == name]
+        """The wanted snapshots of one name, oldest first."""
+        return [open_snapshot(row) for row in self._state.snapshots if row.name == name and not row.is_forgotten]
 
     def newest_snapshot(self, name: str = "", *, is_good: bool = False) -> SnapshotEntry | None:
-        """The newest snapshot (of one name; only a good one: every entry was readable)."""
+        """The newest wanted snapshot (of one name; only a good one: every entry was readable)."""
         for row in reversed(self._state.snapshots):
-            if (not name or row.name == name) and (row.is_settled or not is_good):
-                return _snapshot(row)
+            if not row.is_forgotten and (not name or row.name == name) and (
+                row.is_settled or not is_good
+            ):
+                return open_snapshot(row)
         return None
 
     @property
     def jobs(self) -> list[JobEntry]:
         """All jobs in the order they started."""
-        return [_job(row) for row in self._state.jobs]
+        return [open_job(row) for row in self._state.jobs]
 
     @property
     def open_jobs(self) -> list[JobEntry]:
         """Jobs whose end is not recorded: still running, or cut off."""
-        return [_job(row) for row in self._state.jobs if not row.is_settled]
+        return [open_job(row) for row in self._state.jobs if not row.is_settled]
 
     def fold(self, fact: RecordedFact) -> None:
         """Count one more fact in; it must be the next of the log."""
@@ -224,9 +193,11 @@ class History:
         if isinstance(fact.clear, Mark):
             state.newer += fact.clear is Mark.NEWER
             return
-        handler = _HANDLERS.get(type(fact.clear))
+        handler, decided = _HANDLERS.get(type(fact.clear)), DECIDED.get(type(fact.clear))
         if handler is not None:
             handler(self, fact, fact.clear)
+        if decided is not None:
+            decided(state, self._snapshot_rows, fact, fact.clear)
 
     def to_state(self, subjects: list[OpenedSubject], erased: list[bytes]) -> State:
         """The state to be kept, with what is known of subjects."""
@@ -242,7 +213,7 @@ class History:
 
     def _opened_packs(self) -> dict[bytes, PackRef]:
         if self._packs is None:
-            packs = decode(self._state.packs, list[PackRef], limit_bytes=_LIMIT_BYTES, subject="history")
+            packs = decode(self._state.packs, list[PackRef], limit_bytes=LIMIT_BYTES, subject="history")
             self._packs = {pack.id: pack for pack in packs}
         return self._packs
 
@@ -260,7 +231,7 @@ class History:
     def _clock_jumped(self, _: RecordedFact, clear: ClockJumped) -> None:
         self._state.jumps.append(clear)
 
-    def _packs_stored(self, _: RecordedFact, clear: PacksStored | LogReadopted) -> None:
+    def _packs_stored(self, _: RecordedFact, clear: PacksStored | LogReadopted | SegmentsSuperseded) -> None:
         if clear.packs:
             self._opened_packs().update((pack.id, pack) for pack in clear.packs)
 
@@ -269,12 +240,22 @@ class History:
         for pack in clear.packs:
             self._opened_packs().pop(pack, None)
 
+    def _packs_gone(self, _: RecordedFact, clear: PacksReplaced | SegmentsSwept) -> None:
+        if isinstance(clear, PacksReplaced):
+            self._opened_packs().update((pack.id, pack) for pack in clear.packs)
+        for pack_id in clear.removed if isinstance(clear, PacksReplaced) else clear.packs:
+            self._opened_packs().pop(pack_id, None)
+
     def _snapshot_taken(self, fact: RecordedFact, clear: SnapshotTaken) -> None:
         summary = fact.sealed if isinstance(fact.sealed, SnapshotSummary) else None
         mark = fact.sealed if isinstance(fact.sealed, Mark) else None
         entry = SnapshotEntry(position=fact.position, time_ns=fact.time_ns, subject=fact.subject, taken=clear,
                               summary=summary, mark=mark)  # fmt: skip
-        row = _Row(clear.snapshot, summary.name if summary else "", bool(summary and summary.is_good), _raw(entry))
+        name = summary.name if summary else ""
+        generation = self._state.generations.get(name, 0)
+        self._state.generations[name] = generation + 1
+        entry = msgspec.structs.replace(entry, generation=generation, tags=summary.tags if summary else ())
+        row = Row(clear.snapshot, name, bool(summary and summary.is_good), raw(entry))
         self._state.snapshots.append(row)
         self._snapshot_rows[row.id] = row
         if clear.packs:
@@ -283,7 +264,7 @@ class History:
     def _job_started(self, fact: RecordedFact, clear: JobStarted) -> None:
         started = fact.sealed if isinstance(fact.sealed, JobStartedSealed) else None
         entry = JobEntry(job=clear.job, kind=clear.kind, run=clear.run, started_ns=fact.time_ns, started=started)
-        row = _Row(clear.job, "", False, _raw(entry))
+        row = Row(clear.job, "", False, raw(entry))
         self._state.jobs.append(row)
         self._job_rows[row.id] = row
 
@@ -291,8 +272,8 @@ class History:
         row = self._job_rows.get(clear.job)
         if row is not None:
             ended = fact.sealed if isinstance(fact.sealed, JobEndedSealed) else None
-            entry = msgspec.structs.replace(_job(row), ended_ns=fact.time_ns, outcome=clear.outcome, ended=ended)
-            row.entry = _raw(entry)
+            entry = msgspec.structs.replace(open_job(row), ended_ns=fact.time_ns, outcome=clear.outcome, ended=ended)
+            row.entry = raw(entry)
             row.is_settled = True
 
     def _verification_done(self, fact: RecordedFact, clear: VerificationDone) -> None:
@@ -313,16 +294,7 @@ _HANDLERS: dict[type[Part], Callable[..., None]] = {
     JobStarted: History._job_started,
     JobEnded: History._job_ended,
     VerificationDone: History._verification_done,
+    SegmentsSuperseded: History._packs_stored,
+    PacksReplaced: History._packs_gone,
+    SegmentsSwept: History._packs_gone,
 }
-
-
-def _raw(entry: SnapshotEntry | JobEntry) -> msgspec.Raw:
-    return msgspec.Raw(encode(entry))
-
-
-def _snapshot(row: _Row) -> SnapshotEntry:
-    return decode(row.entry, SnapshotEntry, limit_bytes=_LIMIT_BYTES, subject="history")
-
-
-def _job(row: _Row) -> JobEntry:
-    return decode(row.entry, JobEntry, limit_bytes=_LIMIT_BYTES, subject="history")

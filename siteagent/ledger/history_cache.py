@@ -9,7 +9,7 @@ File `history` beside log.db, numbers big endian:
 | 5      | 4      | key epoch; a cache of another than the current one is not used, since what it could  |
 |        |        | not open may be readable now                                                         |
 | 9      | 12     | nonce, random                                                                        |
-| 21     | n + 16 | AES-256-GCM ciphertext and tag of `history.State` (MessagePack)                      |
+| 21     | n + 16 | AES-256-GCM ciphertext and tag of `state.State` (MessagePack)                      |
 
 Key = BLAKE3 derive-key "farkeep 2026 history cache v1" of (fact key of the key epoch, cache salt); associated data =
 bytes 0 to 20 and the site id. The salt stands in the database of the log and is replaced when a subject is erased, so
@@ -29,10 +29,10 @@ from shared.randomness import Randomness
 from shared.sealing import NONCE_SIZE_BYTES, derive, open_sealed, seal
 from siteagent.disk.disk import Disk
 from siteagent.disk.durable import read_whole, remove_quietly
-from siteagent.ledger.history import State
+from siteagent.ledger.state import State
 
 CACHE_FILE = "history"
-VERSION = 1
+VERSION = 2
 LIMIT_BYTES = 2**30
 
 _MAGIC = b"FKhc"

@@ -33,12 +33,13 @@ from siteagent.ledger.application import LedgerApplication
 from siteagent.ledger.database import LOG_FILE, LedgerDatastore
 from siteagent.ledger.fact_keys import FactKeys
 from siteagent.ledger.high_water import HighWater, Verdict, encode_high_water, judge
-from siteagent.ledger.history import History, empty_state
+from siteagent.ledger.history import History
 from siteagent.ledger.history_cache import HistoryCache
 from siteagent.ledger.mapper import FactMapper
 from siteagent.ledger.reading import FactReader, RecordedFact
 from siteagent.ledger.recorder import ChainRecorder, Destruction
 from siteagent.ledger.register import named_aggregate
+from siteagent.ledger.state import empty_state
 from siteagent.ledger.stored import ChainedFact
 from siteagent.ledger.subject import SubjectRecord
 

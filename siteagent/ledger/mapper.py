@@ -15,7 +15,7 @@ from shared.bodies import Binding, Content, seal_body
 from shared.chain import coarse_time_s
 from shared.codec import encode
 from shared.errors import BugError, RefusedError
-from shared.facts import KINDS
+from shared.factkinds import KINDS
 from shared.randomness import Randomness
 from shared.sealing import NONCE_SIZE_BYTES
 from siteagent.ledger.events import FactEvent, event_time

@@ -10,7 +10,8 @@ from shared.bodies import Body, Content, binding_of, open_body, split_body
 from shared.chain import Position, hash_envelope
 from shared.chaincheck import check_body
 from shared.errors import DamagedError
-from shared.facts import FactKind, Part, Subject, SubjectErased, SubjectOpened, find_kind, is_newer
+from shared.factkinds import FactKind, find_kind, is_newer
+from shared.facts import Part, Subject, SubjectErased, SubjectOpened
 from shared.summary import SnapshotSummary
 from siteagent.ledger.fact_keys import FactKeys
 from siteagent.ledger.stored import ChainedFact

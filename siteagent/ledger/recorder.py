@@ -28,7 +28,8 @@ from shared.chain import (
     sign_head,
 )
 from shared.errors import BugError, DamagedError, RefusedError, UnavailableError
-from shared.facts import LogOpened, find_kind
+from shared.factkinds import find_kind
+from shared.facts import LogOpened
 from shared.sealing import digest
 from siteagent.ledger.database import TABLES, LedgerDatastore, check_version, database_errors
 from siteagent.ledger.lookup import LogTables

@@ -9,7 +9,9 @@ from uuid import UUID
 from shared.chain import OPENING_KIND
 from shared.facts import Part
 from shared.sealing import digest
+from siteagent.ledger.decision import Decision
 from siteagent.ledger.events import FactAggregate, FactEvent
+from siteagent.ledger.hold import HoldRecord
 from siteagent.ledger.job import Job
 from siteagent.ledger.run import Run
 from siteagent.ledger.snapshot import Snapshot
@@ -30,6 +32,14 @@ AGGREGATES: dict[str, tuple[type[FactAggregate], str]] = {
     "packs.stored": (Run, "run"),
     "run.abandoned": (Run, "run"),
     "snapshot.taken": (Snapshot, "snapshot"),
+    "snapshot.labelled": (Snapshot, "snapshot"),
+    "snapshots.forgotten": (Decision, "decision"),
+    "snapshots.recalled": (Decision, "decision"),
+    "hold.placed": (HoldRecord, "hold"),
+    "hold.released": (HoldRecord, "hold"),
+    "segments.superseded": (Run, "run"),
+    "packs.replaced": (Job, "job"),
+    "segments.swept": (Job, "job"),
 }
 """Topic -> the aggregate and the field of the clear part that names it (empty: the site)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.decisions import SegmentsSuperseded
 from shared.facts import PacksStored, Part
 from siteagent.ledger.events import FactAggregate, FactEvent
 
@@ -24,7 +25,7 @@ class Run(FactAggregate):
         """A pack is stored once; an abandoned run is over."""
         if self.is_abandoned:
             raise self.contradiction(clear)
-        if isinstance(clear, PacksStored):
+        if isinstance(clear, (PacksStored, SegmentsSuperseded)):
             if any(pack.id in self.packs for pack in clear.packs):
                 raise self.contradiction(clear)
             self.packs.update(pack.id for pack in clear.packs)

@@ -14,7 +14,7 @@ import pytest
 
 from shared.tree import folder_key
 from siteagent.jobs.restore import RestoreRequest, RestoreResult, restore
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from tests.support import killed
 from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder

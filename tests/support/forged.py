@@ -9,7 +9,7 @@ import msgspec
 
 from shared.tree import FILE, FOLDER, LINK
 from siteagent.home import Home
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.entry import Entry
 from siteagent.store.writer import RunKeys, StoreWriter

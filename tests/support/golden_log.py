@@ -1,4 +1,6 @@
-"""The golden log (`tests/golden/log`): every kind of fact, two log epochs, two key epochs, an erased subject.
+"""The golden logs: `tests/golden/log` (two log epochs, two key epochs, an erased subject) and `tests/golden/decisions`.
+
+Together they hold every kind of fact.
 
 `python -m tests.support.golden_log` writes files that are missing. A file that exists is never written again: it stands
 for what users already have, and only a new version of a format adds files.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +24,19 @@ from siteagent.ledger.reading import Mark, RecordedFact
 from tests.support.determined import LabelledRandomness
 from tests.support.ledgers import MINUTE_NS, SOURCE, USER, Site, sample_parts
 
-FOLDER = Path(__file__).parent.parent / "golden" / "log"
+GOLDEN = Path(__file__).parent.parent / "golden"
+FOLDER = GOLDEN / "log"
+DECISIONS = GOLDEN / "decisions"
 SITE_SECRET = b"golden log site secret, 32 bytes"
 
 
-def open_golden(folder: Path) -> Ledger:
-    """Open a copy of the golden log that was made in `folder` (a home)."""
-    keyring = open_keyring((FOLDER / "keyring.bin").read_bytes(), SITE_SECRET)
+def open_golden(folder: Path, golden: Path = FOLDER) -> Ledger:
+    """Open a copy of a golden log that is made in `folder` (a home)."""
+    keyring = open_keyring((golden / "keyring.bin").read_bytes(), SITE_SECRET)
     site = Site(folder)
     site.keyring = keyring
     (folder / "log").mkdir()
-    shutil.copy(FOLDER / "log.db", folder / "log" / "log.db")
+    shutil.copy(golden / "log.db", folder / "log" / "log.db")
     return site.open(is_trusted=False)
 
 
@@ -79,11 +84,30 @@ def write_log(site: Site) -> None:
         ledger.erase_subject(USER, "asked for")
 
 
+def write_decisions(site: Site) -> None:
+    """Record decisions about what is kept, and what was done about them."""
+    site.randomness = LabelledRandomness("farkeep golden log 2")
+    site.keyring = type(site.keyring).create(SITE_SECRET, None, site.randomness, site.clock)
+    parts = sample_parts(site.keyring)
+    with site.create() as ledger:
+        ledger.record(*site.backup("golden"))
+        for kind in ("snapshot.taken", "snapshot.labelled", "hold.placed", "hold.released", "snapshots.forgotten",
+                     "snapshots.recalled", "job.started", "packs.replaced", "segments.superseded", "segments.swept",
+                     "job.ended"):  # fmt: skip
+            site.clock.pass_ns(MINUTE_NS)
+            ledger.record(Fact(*parts[kind]))
+
+
 def write_missing() -> None:
     """Write the golden files that do not exist yet."""
+    _write_missing(FOLDER, write_log)
+    _write_missing(DECISIONS, write_decisions)
+
+
+def _write_missing(golden: Path, write: Callable[[Site], None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder) / "home")
-        write_log(site)
+        write(site)
         with site.open() as ledger:
             expected = [shown(fact) for fact in ledger.facts()]
         contents = {
@@ -91,10 +115,10 @@ def write_missing() -> None:
             "keyring.bin": encode_keyring(site.keyring),
             "expected.json": msgspec.json.format(msgspec.json.encode(expected), indent=1) + b"\n",
         }
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    golden.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        if not (FOLDER / name).exists():
-            (FOLDER / name).write_bytes(content)
+        if not (golden / name).exists():
+            (golden / name).write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from siteagent.jobs.backup import BackupRequest, back_up
 from siteagent.jobs.initialise import NewHome, initialise
 from siteagent.jobs.keys import rotate
 from siteagent.jobs.record import Who
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
 from siteagent.sources.xattrs import decode_xattrs

@@ -5,8 +5,9 @@ from __future__ import annotations
 from shared.chain import Position
 from shared.facts import SnapshotTaken
 from shared.summary import Quality, SnapshotSummary
-from siteagent.ledger.history import History, empty_state
+from siteagent.ledger.history import History
 from siteagent.ledger.reading import Mark, RecordedFact
+from siteagent.ledger.state import empty_state
 
 SITE = bytes(16)
 

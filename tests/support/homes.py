@@ -11,7 +11,7 @@ from shared.keyfile import decode_key_file
 from siteagent.home import Access, Home, World, open_home
 from siteagent.jobs.backup import BackupRequest, BackupResult, back_up
 from siteagent.jobs.initialise import NewHome, initialise
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
 from siteagent.store.catalog import Catalog

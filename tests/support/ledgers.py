@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared import facts
+from shared import decisions, facts
 from shared.facts import Fact, Part, Subject
 from shared.keyring import Keyring
 from shared.summary import EntryCounts, Quality, SnapshotSummary
@@ -176,4 +176,31 @@ def sample_parts(keyring: Keyring) -> dict[str, tuple[Part, Part | SnapshotSumma
             facts.SnapshotTaken(snapshot=one, manifest=one * 2, reach=two * 2, key_epoch=1, run=two, packs=(pack,)),
             sample_summary("canary-name"),
         ),
+        "snapshot.labelled": (
+            decisions.SnapshotLabelled(snapshot=one),
+            decisions.SnapshotLabelledSealed(user="canary-user", host="canary-host", tags_added=("canary-tag",),
+                                             tags_removed=("canary-old",), note="canary-note"),
+        ),
+        "snapshots.forgotten": (
+            decisions.SnapshotsForgotten(decision=one, snapshots=(two,), sweep_after_ns=START_NS),
+            decisions.SnapshotsForgottenSealed(user="canary-user", host="canary-host", rules="canary-rules"),
+        ),
+        "snapshots.recalled": (
+            decisions.SnapshotsRecalled(decision=two, snapshots=(two,)),
+            decisions.SnapshotsRecalledSealed(user="canary-user", host="canary-host"),
+        ),
+        "hold.placed": (
+            decisions.HoldPlaced(hold=one, snapshots=(two,), until_ns=START_NS),
+            decisions.HoldPlacedSealed(user="canary-user", host="canary-host", reason="canary-reason",
+                                       name="canary-name"),
+        ),
+        "hold.released": (
+            decisions.HoldReleased(hold=one),
+            decisions.HoldReleasedSealed(user="canary-user", host="canary-host", reason="canary-reason"),
+        ),
+        "segments.superseded": (
+            decisions.SegmentsSuperseded(run=one, new=b"new", old=b"old", packs=(pack,)), None,
+        ),
+        "packs.replaced": (decisions.PacksReplaced(job=one, packs=(pack,), removed=(two,)), None),
+        "segments.swept": (decisions.SegmentsSwept(job=one, snapshots=(two,), segments=b"set", packs=(one,)), None),
     }  # fmt: skip

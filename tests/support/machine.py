@@ -14,7 +14,7 @@ from siteagent.home import Home
 from siteagent.jobs.backup import CHECKPOINT_NS, BackupRequest, back_up
 from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import Mode, verify
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.base import Batch
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import Node, merge_roots

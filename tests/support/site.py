@@ -8,7 +8,7 @@ from pathlib import Path
 
 from siteagent.home import Access, Home, open_home
 from siteagent.jobs.record import Who
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from tests.support.command_line import CommandLine, local_world
 
 WHO = Who("tester", "bench")

@@ -17,7 +17,7 @@ from siteagent.home import Access, Home, World, open_home
 from siteagent.jobs.backup import BackupRequest, BackupResult, back_up
 from siteagent.jobs.initialise import NewHome, initialise
 from siteagent.jobs.restore import RestoreRequest, RestoreResult, restore
-from siteagent.ledger.history import SnapshotEntry
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.base import View
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots

@@ -7,20 +7,11 @@ import re
 import msgspec
 import pytest
 
-import shared.facts
+import shared.factkinds
 from shared.codec import encode
 from shared.errors import BugError, DamagedError, HostileError, RefusedError
-from shared.facts import (
-    KINDS,
-    PART_LIMIT_BYTES,
-    Fact,
-    JobEnded,
-    JobEndedSealed,
-    find_kind,
-    is_newer,
-    kind_of,
-    plain_text,
-)
+from shared.factkinds import KINDS, PART_LIMIT_BYTES, find_kind, is_newer, kind_of
+from shared.facts import Fact, JobEnded, JobEndedSealed, plain_text
 from shared.keyring import Keyring
 from siteagent.ledger.register import AGGREGATES
 from tests.support.determined import LabelledRandomness, StandingClock
@@ -31,7 +22,8 @@ PARTS = sample_parts(KEYRING)
 
 
 def test_there_is_a_sample_an_aggregate_and_a_documented_row_for_every_kind() -> None:
-    documented = re.findall(r"^\| ([a-z]+\.[a-z]+) +\| (\d+) +\| (\w+) +\| (\w+|-) ", shared.facts.__doc__ or "", re.M)
+    text = shared.factkinds.__doc__ or ""
+    documented = re.findall(r"^\| ([a-z]+\.[a-z]+) +\| (\d+) +\| (\w+) +\| (\w+|-) ", text, re.M)
     registered = [
         (kind.topic, str(kind.version), kind.clear.__name__, kind.sealed.__name__ if kind.sealed else "-")
         for kind in KINDS.values()

@@ -10,7 +10,7 @@ import pytest
 
 from shared.chain import Position
 from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
-from shared.facts import PART_LIMIT_BYTES
+from shared.factkinds import PART_LIMIT_BYTES
 from shared.manifest import (
     MANIFEST_LIMIT_BYTES,
     Manifest,

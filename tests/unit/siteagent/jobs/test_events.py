@@ -3,7 +3,8 @@
 import pytest
 
 from shared.errors import RefusedError
-from shared.facts import KINDS, Subject
+from shared.factkinds import KINDS
+from shared.facts import Subject
 from siteagent.home import Home
 from siteagent.jobs.events import _DESCRIBERS, events
 from tests.support.site import Site, fill

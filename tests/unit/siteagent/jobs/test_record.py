@@ -7,7 +7,7 @@ from shared.facts import Fact, RestoreDone, RestoreDoneSealed
 from siteagent.home import Home
 from siteagent.jobs.record import recorded, recorded_reading
 from siteagent.ledger.high_water import Verdict
-from siteagent.ledger.history import JobEntry
+from siteagent.ledger.state import JobEntry
 from tests.support.site import WHO, Site
 
 

@@ -24,9 +24,10 @@ from shared.facts import (
     VerificationDoneSealed,
 )
 from siteagent.ledger import history_cache
-from siteagent.ledger.history import History, empty_state
+from siteagent.ledger.history import History
 from siteagent.ledger.ledger import CACHED_TAIL_FACTS, Ledger
 from siteagent.ledger.reading import FactReader, RecordedFact
+from siteagent.ledger.state import empty_state
 from siteagent.ledger.stored import ChainedFact
 from tests.support.determined import LabelledRandomness
 from tests.support.ledgers import MINUTE_NS, Site, sample_pack
@@ -197,7 +198,7 @@ def test_a_bad_cache_costs_time_only(site: Site, damage: str, tmp_path: Path, mo
     elif damage == "flipped":
         path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
     elif damage == "newer":
-        path.write_bytes(content[:4] + b"\x02" + content[5:])
+        path.write_bytes(content[:4] + b"\xff" + content[5:])
     elif damage == "foreign":
         other = Site(tmp_path / "other", randomness=LabelledRandomness("other"))
         long_log(other)

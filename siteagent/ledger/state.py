@@ -1,0 +1,141 @@
+"""The state that the log adds up to, as it is folded by `history` and kept between runs by `history_cache`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.chain import NO_DIGEST, Position
+from shared.codec import decode, encode
+from shared.facts import ClockJumped, JobEndedSealed, JobStartedSealed, SnapshotTaken
+from shared.keyrecord import KeyRecord
+from shared.summary import SnapshotSummary
+from siteagent.ledger.epochs import LogEpoch
+from siteagent.ledger.fact_keys import OpenedSubject
+from siteagent.ledger.reading import Mark
+
+LIMIT_BYTES = 2**31
+
+
+class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot. `time_ns` is log time; `summary` is None when `mark` says why it cannot be shown.
+
+    `generation` counts the snapshots of its name that were taken before, swept ones included; `tags` and `note` are
+    what they are now; `forgotten_ns` and `sweep_after_ns` are log times, 0 when it is wanted.
+    """
+
+    position: Position
+    time_ns: int
+    subject: bytes
+    taken: SnapshotTaken
+    summary: SnapshotSummary | None
+    mark: Mark | None
+    generation: int = 0
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    forgotten_ns: int = 0
+    sweep_after_ns: int = 0
+
+    @property
+    def is_forgotten(self) -> bool:
+        """True when nobody wants it any more; it can be recalled until it is swept."""
+        return self.forgotten_ns != 0
+
+    @property
+    def id(self) -> bytes:
+        """16 bytes."""
+        return self.taken.snapshot
+
+
+class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A job; `outcome` is empty while it has not ended, the sealed parts None when erased or unreadable."""
+
+    job: bytes
+    kind: str
+    run: bytes
+    started_ns: int
+    started: JobStartedSealed | None
+    ended_ns: int = 0
+    outcome: str = ""
+    ended: JobEndedSealed | None = None
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps snapshots from being forgotten or swept, while it lasts; times are log times.
+
+    It holds `snapshots`, or every snapshot of `name`, or (`is_whole`, no name) everything.
+    """
+
+    id: bytes
+    placed_ns: int
+    until_ns: int
+    is_lock: bool
+    is_whole: bool
+    snapshots: tuple[bytes, ...]
+    name: str
+    user: str
+    reason: str
+
+    def holds(self, snapshot: SnapshotEntry, now_ns: int) -> bool:
+        """True when it keeps this snapshot now. A hold whose sealed part is unreadable holds what it might."""
+        if self.until_ns and now_ns >= self.until_ns:
+            return False
+        if self.is_whole and not self.name:
+            return True
+        name = snapshot.summary.name if snapshot.summary else ""
+        return snapshot.id in self.snapshots or (bool(self.name) and self.name == name)
+
+
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """An entry that is kept encoded. `name`: of a readable snapshot; `is_settled`: a good snapshot, an ended job."""
+
+    id: bytes
+    name: str
+    is_settled: bool
+    entry: msgspec.Raw
+    is_forgotten: bool = False
+
+
+class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """All that a projection holds; see `History` for the meaning."""
+
+    position: Position
+    site_name: str = ""
+    facts: int = 0
+    newer: int = 0
+    last_time_ns: int = 0
+    last_wall_ns: int = 0
+    log_epochs: list[LogEpoch] = []
+    keys: list[KeyRecord] = []
+    subjects: list[OpenedSubject] = []
+    erased: list[bytes] = []
+    jumps: list[ClockJumped] = []
+    runs_abandoned: list[tuple[bytes, int]] = []
+    damaged: list[tuple[bytes, Position]] = []
+    packs: msgspec.Raw = msgspec.Raw(b"\x90")
+    snapshots: list[Row] = []
+    jobs: list[Row] = []
+    generations: dict[str, int] = {}
+    swept: list[bytes] = []
+    swept_segments: list[bytes] = []
+    superseded: list[tuple[bytes, bytes]] = []
+    holds: list[Hold] = []
+
+
+def empty_state(site: bytes) -> State:
+    """The state before the first fact."""
+    return State(position=Position(site, NO_DIGEST, 0, NO_DIGEST))
+
+
+def raw(entry: SnapshotEntry | JobEntry) -> msgspec.Raw:
+    """An entry as it is kept."""
+    return msgspec.Raw(encode(entry))
+
+
+def open_snapshot(row: Row) -> SnapshotEntry:
+    """The snapshot of a row."""
+    return decode(row.entry, SnapshotEntry, limit_bytes=LIMIT_BYTES, subject="history")
+
+
+def open_job(row: Row) -> JobEntry:
+    """The job of a row."""
+    return decode(row.entry, JobEntry, limit_bytes=LIMIT_BYTES, subject="history")
