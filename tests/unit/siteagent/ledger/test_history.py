@@ -227,7 +227,7 @@ def test_a_cache_that_cannot_be_written_is_no_failure(site: Site, monkeypatch: p
 
 def test_a_program_that_folds_otherwise_does_not_trust_the_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     long_log(site)
-    monkeypatch.setattr(history_cache, "VERSION", 2)
+    monkeypatch.setattr(history_cache, "VERSION", history_cache.VERSION + 1)
     reads = count_reads(monkeypatch)
     with site.open() as ledger:
         assert 0 < ledger.history().facts == len(reads)
