@@ -176,6 +176,14 @@ def sample_parts(keyring: Keyring) -> dict[str, tuple[Part, Part | SnapshotSumma
             facts.SnapshotTaken(snapshot=one, manifest=one * 2, reach=two * 2, key_epoch=1, run=two, packs=(pack,)),
             sample_summary("canary-name"),
         ),
+        **_sample_decisions(),
+    }  # fmt: skip
+
+
+def _sample_decisions() -> dict[str, tuple[Part, Part | SnapshotSummary | None]]:
+    one, two = bytes(range(16)), bytes(range(16, 32))
+    pack = sample_pack(one)
+    return {
         "snapshot.labelled": (
             decisions.SnapshotLabelled(snapshot=one),
             decisions.SnapshotLabelledSealed(user="canary-user", host="canary-host", tags_added=("canary-tag",),
