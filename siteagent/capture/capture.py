@@ -11,16 +11,23 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 
 from shared.clock import Clock
+from shared.errors import DamagedError, HostileError
 from shared.sealing import keyed_id
 from shared.summary import EntryCounts
-from shared.tree import ANCESTOR, CHANGED, FILE, LINK, RACY, UNREADABLE, key_of, path_of
-from siteagent.capture.content import Content, ContentReader
+from shared.tree import ANCESTOR, CHANGED, FILE, HOLE, LINK, RACY, UNREADABLE, key_of, path_of
+from siteagent.capture.ancestry import NONE as NO_ANCESTRY
+from siteagent.capture.ancestry import Ancestry
+from siteagent.capture.content import Content, ContentReader, Earlier
+from siteagent.capture.deltas import Awaited
+from siteagent.capture.oldversion import OldVersion
+from siteagent.capture.outlet import Outlet
 from siteagent.capture.previous import Previous, Slice
 from siteagent.sources.base import Batch, Identity, Metadata, SmallFile, SourceError, View
 from siteagent.store.catalog import Catalog, Root
 from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES
 from siteagent.store.chunklist import PageSource, list_segments
+from siteagent.store.delta import BaseChunk
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.writer import StoreWriter
@@ -30,7 +37,11 @@ _ERRORS_MAX = 10_000
 _SCRATCH_BYTES = 1 << 20
 _XATTRS_MAX_BYTES = 900 << 10
 _NONE: tuple[int, ...] = ()
-_ABSENT: tuple[Slice | None, int] = (None, 0)
+_Before = tuple[Slice | None, int]
+_Ready = tuple[Entry | None, Awaited | None]
+_ABSENT: _Before = (None, 0)
+_DELTA_MIN_BYTES = 2048
+"""Below that, the names of base and chunk cost about what a delta saves."""
 
 
 class CaptureOptions(Struct, frozen=True):
@@ -70,7 +81,7 @@ class Capture:
     """One run over one view."""
 
     def __init__(self, view: View, store: StoreWriter, boundary_key: bytes, previous: Previous, source: PageSource,
-                 clock: Clock, options: CaptureOptions | None = None,
+                 clock: Clock, options: CaptureOptions | None = None, ancestry: Ancestry = NO_ANCESTRY,
                  checkpoint: Callable[[], None] | None = None) -> None:
         """`checkpoint` is called between folders, to commit packs of a long run."""
         self._view, self._store, self._previous, self._clock = view, store, previous, clock
@@ -79,6 +90,9 @@ class Capture:
         self._source = source
         self.content = ContentReader(store, boundary_key)
         self._builder = CatalogBuilder(store, boundary_key, self._needs)
+        self._outlet = Outlet(self._builder)
+        self._ancestry = ancestry
+        store.base_depth = ancestry.depth
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._links: dict[int, tuple[Identity, Content, bytes]] = {}
         self._appeared: set[tuple[int, int]] = set()
@@ -100,7 +114,7 @@ class Capture:
             slices = previous.take(batch.folder)
             if self._options.rechecks is None and _is_unchanged(batch, slices):
                 for part in slices:
-                    self._builder.add_unchanged(part.leaf, part.start, part.stop)
+                    self._outlet.add_unchanged(part.leaf, part.start, part.stop)
                 figures.unchanged += len(batch.names)
                 self._count(batch)
             else:
@@ -110,6 +124,7 @@ class Capture:
         previous.finish()
         figures.errors += self._view.skipped.errors
         figures.renamed = len(self._appeared & previous.removed_files)
+        self._outlet.finish()
         root = self._builder.finish()
         counts = EntryCounts(new=figures.new - figures.renamed, changed=figures.changed, renamed=figures.renamed,
                              removed=previous.removed - figures.renamed, unchanged=figures.unchanged)
@@ -133,38 +148,42 @@ class Capture:
         if rechecks is not None:
             same = [is_same and not rechecks(key_of(batch.folder, name))
                     for is_same, name in zip(same, batch.names, strict=True)]
-        small = self._small_files(batch, [place for place, is_same in enumerate(same) if not is_same])
+        small = self._small_files(batch, [place for place, is_same in enumerate(same) if not is_same], before)
         for place, (part, at) in enumerate(before):
             if same[place] and part is not None:
-                self._builder.add_unchanged(part.leaf, part.start + at, part.start + at + 1)
+                self._outlet.add_unchanged(part.leaf, part.start + at, part.start + at + 1)
                 self.figures.unchanged += 1
                 continue
-            entry = small(place) or self._other(batch, place)
+            known_entry = None if part is None else part.entry(at)
+            entry, awaited = small(place)
+            entry = entry or self._other(batch, place, known_entry)
             if entry is not None:
-                self._builder.add(entry)
-                self._note(entry, None if part is None else part.entry(at), part is not None and part.identities[at])
+                self._outlet.add(entry, awaited)
+                self._note(entry, known_entry, part is not None and part.identities[at])
         for part, at in known.values():
             if part is not None:
                 self._previous.note_removed(part, at)
         self._count(batch)
 
-    def _small_files(self, batch: Batch, places: list[int]) -> Callable[[int], Entry | None]:
+    def _small_files(self, batch: Batch, places: list[int], before: list[_Before]) -> Callable[[int], _Ready]:
         """Reads the small files among `places` in groups, ahead of the order in which their entries are asked for."""
         view = self._view
         waiting = [place for place in places if _is_small(batch.facts[place], batch.identities[place])
                    and not view.is_sparse(batch, place)]
         ready: dict[int, Entry] = {}
+        awaited: dict[int, Awaited] = {}
 
-        def entry(place: int) -> Entry | None:
+        def entry(place: int) -> _Ready:
             while waiting and waiting[0] <= place:
                 group = view.read_small(batch, waiting, self._scratch)
                 del waiting[: len(group)]
-                self._take(batch, group, ready)
-            return ready.pop(place, None)
+                self._take(batch, group, ready, before, awaited)
+            return ready.pop(place, None), awaited.pop(place, None)
 
         return entry
 
-    def _take(self, batch: Batch, group: list[SmallFile], ready: dict[int, Entry]) -> None:
+    def _take(self, batch: Batch, group: list[SmallFile], ready: dict[int, Entry], before: list[_Before],
+              awaited: dict[int, Awaited]) -> None:
         store, scratch, key = self._store, self._scratch, self._store.chunk_key
         folder, names, describe = batch.folder, batch.names, self._view.describe
         recent_ns = self._started_ns - self._options.margin_ns
@@ -172,27 +191,36 @@ class Capture:
             if error is not None:
                 if not isinstance(error, FileNotFoundError):
                     ready[place] = self._unreadable(batch, place, error)
-            elif xattrs and size >= 0:
-                ready[place] = self._entry(batch, place, *self._stored(scratch[start : start + size]), xattrs)
             elif size > 0:
                 data = scratch[start : start + size]
                 chunk_id = keyed_id(key, data)
-                segment = store.find(chunk_id) or store.put_new(chunk_id, data)
+                segment = store.find(chunk_id)
+                if segment is None:
+                    known, at = before[place]
+                    delta = self._delta(known.entry(at), chunk_id, data) if known is not None else None
+                    if delta is not None:
+                        awaited[place] = delta
+                    segment = b"" if delta is not None else store.put_new(chunk_id, data)
+                self.content.bytes_read += size
+                if xattrs:
+                    ready[place] = self._entry(batch, place, chunk_id, _NONE, b"", (segment,), xattrs)
+                    continue
                 about = describe(batch, place)
                 flags = RACY if about.mtime_ns > recent_ns or about.ctime_ns > recent_ns else 0
                 ready[place] = Entry._make((folder, names[place], *about, flags, chunk_id, _NONE, b"", b"", b"",
                                             (segment,), ()))  # fmt: skip
-                self.content.bytes_read += size
             elif size == 0:
-                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), b"")
+                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), xattrs)
 
-    def _stored(self, data: memoryview) -> tuple[bytes, tuple[int, ...], bytes, tuple[SegmentName, ...]]:
-        """Store a small file's content; returns ids, lengths, tree and segments."""
-        self.content.bytes_read += len(data)
-        if not data:
-            return b"", _NONE, b"", ()
-        chunk_id, segment = self._store.put(data)
-        return chunk_id, _NONE, b"", (segment,)
+    def _delta(self, before: Entry, chunk_id: bytes, data: memoryview) -> Awaited | None:
+        """A changed small file as delta of the plain chunk that its earlier content is or rests on."""
+        if len(data) < _DELTA_MIN_BYTES or len(before.ids) != len(chunk_id) or before.ids == HOLE or before.size == 0:
+            return None
+        try:
+            found = self._store.shallow_base(BaseChunk(before.segments[0], before.ids), 0)
+        except (DamagedError, HostileError):
+            return None
+        return Awaited(self._store, [chunk_id], [len(data)], bytes(data), found) if found is not None else None
 
     def _note(self, entry: Entry, before: Entry | None, trusted: object) -> None:
         """Count an entry that was captured as new, changed, or (only read again) unchanged.
@@ -215,10 +243,10 @@ class Capture:
             if trusted and not entry.flags & UNREADABLE:
                 figures.alarms.append(SourceError(entry.path, "its content changed while size and times did not"))
 
-    def _other(self, batch: Batch, place: int) -> Entry | None:
+    def _other(self, batch: Batch, place: int, before: Entry | None) -> Entry | None:
         """Capture anything but a small plain file; None when it vanished."""
         try:
-            return self._capture(batch, place)
+            return self._capture(batch, place, before)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -230,23 +258,37 @@ class Capture:
             self.figures.errors.append(SourceError(path, error.strerror or str(error)))
         return self._entry(batch, place, b"", _NONE, b"", (), b"", flags=UNREADABLE)
 
-    def _capture(self, batch: Batch, place: int) -> Entry:
+    def _capture(self, batch: Batch, place: int, before: Entry | None) -> Entry:
         view, about = self._view, self._view.describe(batch, place)
         if about.type == FILE:
-            return self._capture_file(batch, place, about)
+            return self._capture_file(batch, place, about, before)
         if batch.names[place] in batch.ancestors:
             return self._entry(batch, place, b"", _NONE, b"", (), b"", flags=ANCESTOR)
         target = view.target(batch, place) if about.type == LINK else b""
         return self._entry(batch, place, b"", _NONE, b"", (), view.xattrs(batch, place), target=target)
 
-    def _capture_file(self, batch: Batch, place: int, about: Metadata) -> Entry:
+    def _earlier(self, before: Entry | None) -> Earlier | None:
+        """The earlier versions of a file, to be opened when they are needed."""
+        catalog = self._previous.catalog
+        if before is None or catalog is None or not (before.tree or before.ids):
+            return None
+        key = before.folder, before.name
+
+        def older() -> list[OldVersion]:
+            found = [(one, one.find(*key)) for one in self._ancestry.catalogs()]
+            return [OldVersion(one, entry) for one, entry in found if entry is not None]
+
+        return Earlier(lambda: OldVersion(catalog, before), older)
+
+    def _capture_file(self, batch: Batch, place: int, about: Metadata, before: Entry | None) -> Entry:
         known = self._links.get(about.link_group) if about.link_group else None
         if known is not None and known[0] == batch.identities[place]:
             _, content, xattrs = known
         else:
             reader = self._view.open(batch, place)
             try:
-                content = self.content.read(self._view, batch, place, reader, self._view.is_sparse(batch, place))
+                is_sparse = self._view.is_sparse(batch, place)
+                content = self.content.read(self._view, batch, place, reader, is_sparse, self._earlier(before))
                 xattrs = reader.xattrs()
             finally:
                 reader.close()

@@ -5,13 +5,16 @@ A file that changes while it is read is read again, up to three times; the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from shared.tree import HOLE
+from siteagent.capture.deltas import Deltas
+from siteagent.capture.oldversion import OldVersion
 from siteagent.sources.base import Batch, Identity, Reader, View
 from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES, Chunker
 from siteagent.store.chunklist import ListBuilder, Piece
+from siteagent.store.delta import BaseChunk
 from siteagent.store.names import SegmentName
 from siteagent.store.page import INLINE_CHUNKS_MAX
 from siteagent.store.writer import StoreWriter
@@ -19,6 +22,13 @@ from siteagent.store.writer import StoreWriter
 ATTEMPTS = 3
 _SLAB_BYTES = 4 << 20
 _NO_LENGTHS: tuple[int, ...] = ()
+
+
+class Earlier(NamedTuple):
+    """Earlier versions of a file: the newest one, and (opened when asked for) older ones that rest less deep."""
+
+    newest: Callable[[], OldVersion]
+    older: Callable[[], list[OldVersion]]
 
 
 class Content(NamedTuple):
@@ -43,11 +53,17 @@ class ContentReader:
         self._chunker: Chunker | None = None
         self._slab = bytearray(0)
         self.bytes_read = 0
+        self._earlier: Earlier | None = None
         self.needs: dict[bytes, set[SegmentName]] = {}
         """Segments of every chunk list built in this run, by `tree`."""
 
-    def read(self, view: View, batch: Batch, place: int, reader: Reader, may_have_holes: bool) -> Content:
-        """Read a file until a reading begins and ends with the same identity; raises OSError."""
+    def read(self, view: View, batch: Batch, place: int, reader: Reader, may_have_holes: bool,
+             earlier: Earlier | None = None) -> Content:
+        """Read a file until a reading begins and ends with the same identity; raises OSError.
+
+        `earlier`: what is known of it from previous snapshots.
+        """
+        self._earlier = earlier
         if reader.is_stream:
             stream = self._read_pieces(reader, 0, 1 << 62)
             view.refresh(batch, place, reader)
@@ -77,21 +93,31 @@ class ContentReader:
 
     def _read_extents(self, reader: Reader, extents: list[tuple[int, int]], size: int) -> Content:
         """Read a file with holes; shorter than `size` when it ends before."""
-        gather, at = _Gather(self), 0
+        gather, at = self._gather(), 0
         for start, length in extents:
             if start > at:
-                gather.add(Piece(HOLE, start - at, b""))
+                gather.add_hole(start - at)
             if self._cut(reader, start, length, gather) < length:
                 return gather.content()
             at = start + length
         if size > at:
-            gather.add(Piece(HOLE, size - at, b""))
+            gather.add_hole(size - at)
         return gather.content()
 
     def _read_pieces(self, reader: Reader, start: int, length: int) -> Content:
-        gather = _Gather(self)
+        gather = self._gather()
         self._cut(reader, start, length, gather)
         return gather.content()
+
+    def _gather(self) -> _Gather:
+        gather = _Gather(self)
+        if self._earlier is not None:
+            gather.deltas = Deltas(self._store, self._cutter(), self._earlier.newest(), self._earlier.older, gather.add)
+        return gather
+
+    def _cutter(self) -> Chunker:
+        self._chunker = self._chunker or Chunker()
+        return self._chunker
 
     def _cut(self, reader: Reader, start: int, length: int, gather: _Gather) -> int:
         """Cut up to `length` bytes from `start`; returns how many there were."""
@@ -108,21 +134,27 @@ class ContentReader:
             if filled < len(slab) and not is_end:
                 kept = filled
                 continue
-            at = 0
-            for size in self._lengths(slab[:filled], is_end=is_end, is_whole=done == filled):
-                gather.add(Piece(*self._put(slab[at : at + size])))
-                at += size
+            at = self._take(slab[:filled], start + done - filled, gather, is_end=is_end, is_whole=done == filled)
             if is_end:
                 return done
             kept = filled - at
             slab[:kept] = slab[at:filled]
 
+    def _take(self, data: memoryview, offset: int, gather: _Gather, *, is_end: bool, is_whole: bool) -> int:
+        """Cut and store what lies at `offset`; returns how many bytes were used up."""
+        if gather.deltas is not None:
+            return gather.deltas.take(data, offset, is_end=is_end, is_whole=is_whole)
+        at = 0
+        for size in self._lengths(data, is_end=is_end, is_whole=is_whole):
+            gather.add(Piece(*self._put(data[at : at + size])))
+            at += size
+        return at
+
     def _lengths(self, data: memoryview, *, is_end: bool, is_whole: bool) -> Iterable[int]:
         """Where to cut: a stretch of up to 128 KiB that is there whole is one chunk."""
         if is_end and is_whole and len(data) <= WHOLE_FILE_MAX_BYTES:
             return (len(data),) if data else ()
-        self._chunker = self._chunker or Chunker()
-        return self._chunker.cut(data, is_end=is_end)
+        return self._cutter().cut(data, is_end=is_end)
 
     def _put(self, data: memoryview) -> tuple[bytes, int, SegmentName]:
         chunk_id, segment = self._store.put(data)
@@ -140,20 +172,34 @@ class _Gather:
         self._reader = reader
         self._pieces: list[Piece] = []
         self._list: ListBuilder | None = None
+        self._page: BaseChunk | None = None
         self._size = 0
+        self.deltas: Deltas | None = None
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Piece, page: BaseChunk | None = None) -> None:
+        """Take the next piece; `page`: the list page that named what was in its place before."""
         self._size += piece.length
+        self._page = self._page or page
         if self._list is not None:
-            self._list.add(piece)
+            self._list.add(piece, page)
             return
         self._pieces.append(piece)
         if len(self._pieces) > INLINE_CHUNKS_MAX:
             self._list = self._reader.list_builder()
             for known in self._pieces:
-                self._list.add(known)
+                self._list.add(known, self._page)
+
+    def add_hole(self, length: int) -> None:
+        """A stretch without data."""
+        hole = Piece(HOLE, length, b"")
+        if self.deltas is None:
+            self.add(hole)
+        else:
+            self.deltas.gap(hole)
 
     def content(self) -> Content:
+        if self.deltas is not None:
+            self.deltas.finish()
         if self._list is not None:
             tree, segment = self._list.finish()
             self._reader.needs[tree] = self._list.segments

@@ -68,9 +68,12 @@ class Previous:
             return [None] * len(identities)
         if self.unusable and not self.unusable.isdisjoint(side_segments(leaf.page.side)):
             rows = leaf.page.rows()
-            tainted = [bool(row.tree) or not self.unusable.isdisjoint(row.segments) for row in rows]
+            tainted = [bool(row.tree) or self._is_tainted(row) for row in rows]
             return [None if bad else known for bad, known in zip(tainted, identities, strict=True)]
         return identities
+
+    def _is_tainted(self, row: Entry) -> bool:
+        return self.catalog is None or not self.unusable.isdisjoint(self.catalog.needs(row))
 
     def take(self, folder: bytes) -> list[Slice]:
         """The slices of this folder; folders before it are gone from the source."""

@@ -17,6 +17,7 @@ The previous snapshots stay as they were at every point.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct, field
@@ -37,6 +38,7 @@ from shared.facts import (
 )
 from shared.manifest import Manifest, ManifestBody, ManifestHeader, encode_manifest, manifest_digest
 from shared.summary import Quality, SnapshotSummary
+from siteagent.capture.ancestry import Ancestor, Ancestry
 from siteagent.capture.capture import Capture, CaptureOptions, Draft, Figures, catalog_or_none
 from siteagent.capture.previous import Previous
 from siteagent.home import Home
@@ -102,7 +104,16 @@ class _Run:
         previous = Previous(catalog_or_none(home.reader, _root(self._previous)), self._lease.unusable)
         self._cursor = previous
         self.capture = Capture(request.view, self.store, home.keyring.default_domain.boundary_key, previous,
-                               home.reader, self._clock, request.options, self._checkpoint)
+                               home.reader, self._clock, request.options, self._ancestry(), self._checkpoint)
+
+    def _ancestry(self) -> Ancestry:
+        history, name, newest = self._home.ledger.history(), self._request.name, self._previous
+        if newest is None:
+            return Ancestry(history.generation(name), ())
+        return Ancestry(history.generation(name), [
+            Ancestor(entry.generation, partial(self._home.catalog, entry))
+            for entry in history.snapshots_named(name) if entry.id != newest.id and entry.summary is not None
+        ])  # fmt: skip
 
     def start(self) -> None:
         """Step 1: the job is a fact."""

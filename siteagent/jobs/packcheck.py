@@ -13,6 +13,7 @@ from siteagent.store.names import SegmentName
 from siteagent.store.pack import PackHeader, Row, pack_root, read_trailer
 from siteagent.store.packs import FolderPacks
 from siteagent.store.packwalk import pack_contents
+from siteagent.store.reader import SegmentReader
 from siteagent.store.scrub import Scrub, ScrubResult
 from siteagent.store.segment import KIND_NAMES
 
@@ -28,10 +29,11 @@ class PackProgress(Protocol):
 class PackCheck:
     """Checks the packs of one home."""
 
-    def __init__(self, home: Home, packs: FolderPacks, sampling: Sampling, suspects: set[SegmentName],
-                 progress: PackProgress) -> None:
+    def __init__(self, home: Home, packs: FolderPacks, reader: SegmentReader, sampling: Sampling,
+                 suspects: set[SegmentName], progress: PackProgress) -> None:
         self._home, self._packs, self._sampling, self._progress = home, packs, sampling, progress
-        self._scrub = Scrub(home.keyring, sampling.has, suspects)
+        self._reader = reader
+        self._scrub = Scrub(home.keyring, sampling.has, suspects, reader.expand)
         self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
         self.problems: list[tuple[str, str]] = []
         self.not_proven: list[str] = []
@@ -49,6 +51,9 @@ class PackCheck:
         self._progress.packs = len(there)
         for pack_id in sorted(set(recorded) - there):
             self.problems.append((_subject(pack_id), "a pack is missing"))
+        # Deltas rest on segments of other packs: the index must be right about all of them first.
+        for pack_id in sorted(there):
+            self._heal_index(pack_id)
         for pack_id in sorted(there):
             self._check(pack_id, recorded.get(pack_id))
             self._progress.packs_done += 1
@@ -75,7 +80,6 @@ class PackCheck:
         if (problem := _contradiction(pack_id, pack.size_bytes, about, rows, recorded, self._home.keyring.site_id)):
             self.problems.append((subject, problem))
         self.trailer_bytes += pack.size_bytes - sum(row.length for row in rows)
-        self._heal_index(pack_id, rows)
         self._scrub.pack(pack, about, rows)
         self._note_nearest(pack_id, about, rows)
 
@@ -95,9 +99,13 @@ class PackCheck:
         self._home.index.add_pack(pack_id, rows, contents.chunk_rows())
         self.notes.append(f"{_subject(pack_id)}: {len(rows)} segments were found without its trailer")
 
-    def _heal_index(self, pack_id: bytes, rows: list[Row]) -> None:
+    def _heal_index(self, pack_id: bytes) -> None:
         """The index is only a cache: where it says something else than a trailer, it is corrected."""
         index = self._home.index
+        try:
+            _, rows = read_trailer(self._packs.open(pack_id), _subject(pack_id))
+        except FarkeepError:
+            return
         wrong = {row.name for row in rows
                  if index.spot(row.name) != Spot(pack_id, row.offset, row.length, row.table_length)}
         if not wrong:
@@ -122,7 +130,7 @@ class PackCheck:
         if self._nearest is None or self.result.whole:
             return
         _, pack_id, about, row = self._nearest
-        scrub = Scrub(self._home.keyring, lambda _: True)
+        scrub = Scrub(self._home.keyring, lambda _: True, (), self._reader.expand)
         try:
             scrub.pack(self._packs.open(pack_id), about, [row])
         finally:

@@ -156,7 +156,8 @@ class _Verification:
         home = self._home
         self._packs = FolderPacks(home.disk)
         self._reader = SegmentReader(self._packs, home.index, home.keyring)
-        self._pack_check = PackCheck(home, self._packs, self._sampling, self._suspects, self._progress)
+        self._pack_check = PackCheck(home, self._packs, self._reader, self._sampling, self._suspects,
+                                     self._progress)
 
     def _recorded_damage(self) -> set[SegmentName]:
         try:

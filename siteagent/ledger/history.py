@@ -164,6 +164,10 @@ class History:
         """The wanted snapshots of one name, oldest first."""
         return [open_snapshot(row) for row in self._state.snapshots if row.name == name and not row.is_forgotten]
 
+    def generation(self, name: str) -> int:
+        """How many snapshots of a name were ever taken."""
+        return self._state.generations.get(name, 0)
+
     def newest_snapshot(self, name: str = "", *, is_good: bool = False) -> SnapshotEntry | None:
         """The newest wanted snapshot (of one name; only a good one: every entry was readable)."""
         for row in reversed(self._state.snapshots):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shared.errors import HostileError
 from shared.tree import HOLE, key_of
-from siteagent.store.chunklist import PageSource, Piece, read_list
+from siteagent.store.chunklist import ListLeaf, PageSource, Piece, read_leaves
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.page import ENTRY_INDEX, LEVELS_MAX, Child, EntryPage, decode_index, decode_value
@@ -102,6 +102,13 @@ class Catalog:
             if entry.name:
                 yield entry
 
+    def needs(self, entry: Entry) -> set[SegmentName]:
+        """The segments of an entry and what those of its references rest on; without what lies below a chunk list."""
+        needed = set(entry.segments)
+        for segment, chunk_id in entry.references():
+            needed |= self._source.frame_closure(segment, chunk_id)
+        return needed
+
     def value(self, stored: bytes, segment: SegmentName) -> bytes:
         """A link target or xattrs value, wherever it lives."""
         if not stored:
@@ -123,13 +130,18 @@ class Catalog:
 
     def placed(self, entry: Entry, start: int = 0) -> Iterator[tuple[int, Piece]]:
         """(offset, stretch) of a file, in order; stretches that end before `start` may be left out."""
+        for offset, pieces, _ in self.leaves_of(entry, start):
+            for piece in pieces:
+                yield offset, piece
+                offset += piece.length
+
+    def leaves_of(self, entry: Entry, start: int = 0) -> Iterator[ListLeaf]:
+        """The stretches of a file, page by page; one page (that is none) for those held inline."""
         if entry.tree:
             at = len(entry.segments) - 1 - (entry.xattrs[:1] == b"\1") - (entry.target[:1] == b"\1")
-            yield from read_list(self._source, entry.tree, entry.segments[at], start)
-            return
-        segments, offset = iter(entry.segments), 0
-        lengths = entry.lengths or (entry.size,)
-        for number in range(len(entry.ids) // 32):
-            chunk_id = entry.ids[number * 32 : number * 32 + 32]
-            yield offset, Piece(chunk_id, lengths[number], b"" if chunk_id == HOLE else next(segments))
-            offset += lengths[number]
+            yield from read_leaves(self._source, entry.tree, entry.segments[at], start)
+        elif entry.ids:
+            segments, lengths = iter(entry.segments), entry.lengths or (entry.size,)
+            ids = [entry.ids[at : at + 32] for at in range(0, len(entry.ids), 32)]
+            yield ListLeaf(0, [Piece(chunk_id, length, b"" if chunk_id == HOLE else next(segments))
+                               for chunk_id, length in zip(ids, lengths, strict=True)], None)  # fmt: skip

@@ -12,6 +12,7 @@ from shared.tree import FILE, escaped, key_of
 from siteagent.store.boundary import Gatherer
 from siteagent.store.catalog import EMPTY, Leaf, Root
 from siteagent.store.chunklist import PageSink
+from siteagent.store.delta import BaseChunk
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.page import (
@@ -43,6 +44,8 @@ class CatalogBuilder:
         self._folder, self._prefix = b"", b"\0\0"
         self._kept: Leaf | None = None
         self._kept_rows = 0
+        self._earlier: BaseChunk | None = None
+        self._plain: set[SegmentName] = set()
         self.pages_reused = 0
 
     def add(self, entry: Entry) -> None:
@@ -68,6 +71,7 @@ class CatalogBuilder:
             self._spill()
         if self._kept is None:
             if start or not self._rows.is_empty or leaf.is_last:
+                self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
                 for entry in leaf.page.rows()[start:stop]:
                     self._add(entry)
                 return
@@ -82,6 +86,7 @@ class CatalogBuilder:
     def _spill(self) -> None:
         leaf, self._kept = self._kept, None
         if leaf is not None:
+            self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
             for entry in leaf.page.rows()[: self._kept_rows]:
                 self._add(entry)
 
@@ -90,10 +95,26 @@ class CatalogBuilder:
         for row in rows:
             if row.tree:
                 further |= self._needs(row)
+        further |= self._closures(rows)
         side = encode_side([name for row in rows for name in row.segments], further)
-        page_id, segment = self._sink.put_page(encode_entries(rows), side)
+        earlier, self._earlier = self._earlier, None
+        page_id, segment = self._sink.put_page(encode_entries(rows), side, earlier)
         size_bytes = sum(row.size for row in rows if row.type == FILE)
         self._pass_up(0, Child(rows[-1].key, page_id, len(rows), size_bytes, segment))
+
+    def _closures(self, rows: list[Entry]) -> set[SegmentName]:
+        """What the references of these rows rest on. Most segments hold no delta: those are known after one look."""
+        suspects = {name for row in rows for name in row.segments} - self._plain
+        if suspects:
+            plain = {name for name in suspects if not self._sink.has_deltas(name)}
+            self._plain |= plain
+            suspects -= plain
+        needed: set[SegmentName] = set()
+        for row in rows if suspects else ():
+            if not suspects.isdisjoint(row.segments):
+                for segment, chunk_id in row.references():
+                    needed.update(self._sink.closure(segment, chunk_id))
+        return needed
 
     def _pass_up(self, level: int, child: Child) -> None:
         if level == len(self._levels):

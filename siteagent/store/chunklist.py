@@ -5,12 +5,13 @@ Lengths with byte totals in the parents let an insertion at the head shift nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, Protocol
 
 from shared.errors import HostileError
 from shared.tree import HOLE
 from siteagent.store.boundary import Gatherer
+from siteagent.store.delta import BaseChunk
 from siteagent.store.names import SegmentName
 from siteagent.store.page import (
     CHUNK_INDEX,
@@ -38,8 +39,14 @@ class Piece(NamedTuple):
 class PageSink(Protocol):
     """Where pages are stored."""
 
-    def put_page(self, page: bytes, side: bytes) -> tuple[bytes, SegmentName]:
-        """Store a page; returns its id and segment."""
+    def put_page(self, page: bytes, side: bytes, earlier: BaseChunk | None = None) -> tuple[bytes, SegmentName]:
+        """Store a page, `earlier` being the one that stood in its place before; returns its id and segment."""
+
+    def has_deltas(self, segment: SegmentName) -> bool:
+        """True when a segment holds delta frames."""
+
+    def closure(self, segment: SegmentName, chunk_id: bytes) -> Collection[SegmentName]:
+        """What a chunk or page rests on, closed; empty for plain ones."""
 
 
 class PageSource(Protocol):
@@ -51,6 +58,9 @@ class PageSource(Protocol):
     def side(self, name: SegmentName, page_id: bytes) -> bytes:
         """A page's side record."""
 
+    def frame_closure(self, name: SegmentName, chunk_id: bytes) -> frozenset[SegmentName]:
+        """What a chunk or page rests on, closed; empty for plain ones."""
+
 
 class ListBuilder:
     """Builds the chunk list of one file."""
@@ -61,21 +71,31 @@ class ListBuilder:
         self._levels: list[Gatherer[Child]] = []
         self._last: list[tuple[bytes, SegmentName]] = []
         self._counts: list[int] = []
+        self._closures: dict[SegmentName, set[SegmentName]] = {}
+        self._earlier: BaseChunk | None = None
         self.segments: set[SegmentName] = set()
 
-    def add(self, piece: Piece) -> None:
-        """Add the next stretch of the file."""
+    def add(self, piece: Piece, earlier: BaseChunk | None = None) -> None:
+        """Add the next stretch of the file; `earlier`: the page that named what was in its place before."""
+        self._earlier = self._earlier or earlier
         if piece.segment:
             self.segments.add(piece.segment)
+            if closure := self._sink.closure(piece.segment, piece.chunk_id):
+                self._closures.setdefault(piece.segment, set()).update(closure)
+                self.segments.update(closure)
         self._leaves.add(piece, piece.chunk_id, _ROW_BYTES)
 
     def _store_leaf(self, pieces: list[Piece]) -> None:
         page = encode_chunks([piece.chunk_id for piece in pieces], [piece.length for piece in pieces])
-        side = encode_side([piece.segment for piece in pieces if piece.chunk_id != HOLE])
-        self._pass_up(0, page, side, sum(piece.length for piece in pieces))
+        segments = [piece.segment for piece in pieces if piece.chunk_id != HOLE]
+        further = set[SegmentName]().union(*(self._closures.get(segment, ()) for segment in set(segments)))
+        earlier, self._earlier = self._earlier, None
+        self._pass_up(0, page, encode_side(segments, further), sum(piece.length for piece in pieces), earlier)
 
-    def _pass_up(self, level: int, page: bytes, side: bytes, size_bytes: int) -> None:
-        page_id, segment = self._sink.put_page(page, side)
+    def _pass_up(self, level: int, page: bytes, side: bytes, size_bytes: int,
+                 earlier: BaseChunk | None = None) -> None:
+        page_id, segment = self._sink.put_page(page, side, earlier)
+        self.segments.update(self._sink.closure(segment, page_id))
         if level == len(self._levels):
             self._levels.append(Gatherer(self._key, level + 1, lambda rows: self._store_index(level + 1, rows)))
             self._last.append((b"", b""))
@@ -107,18 +127,33 @@ def read_list(source: PageSource, tree: bytes, segment: SegmentName, start: int 
 
     Raises DamagedError or HostileError.
     """
+    for at, pieces, _ in read_leaves(source, tree, segment, start):
+        for piece in pieces:
+            yield at, piece
+            at += piece.length
+
+
+class ListLeaf(NamedTuple):
+    """One page of chunks: the offset of the first in the file, the chunks and holes, and where the page lies (None:
+    they stand in the entry itself)."""
+
+    offset: int
+    pieces: list[Piece]
+    page: BaseChunk | None
+
+
+def read_leaves(source: PageSource, tree: bytes, segment: SegmentName, start: int = 0) -> Iterator[ListLeaf]:
+    """The pages of chunks in order, from the first that reaches beyond `start`. Raises like `read_list`."""
     yield from _read(source, tree[1:], segment, tree[0], 0, start)
 
 
 def _read(source: PageSource, page_id: bytes, segment: SegmentName, level: int, at: int,
-          start: int) -> Iterator[tuple[int, Piece]]:
+          start: int) -> Iterator[ListLeaf]:
     if level > LEVELS_MAX:
         raise HostileError(f"a chunk list is {level} levels deep", next_step="run `farkeep verify --read-data`")
     page, side = source.chunk(segment, page_id), source.side(segment, page_id)
     if level == 0:
-        for row in decode_chunks(page, side):
-            yield at, Piece._make(row)
-            at += row[1]
+        yield ListLeaf(at, list(map(Piece._make, decode_chunks(page, side))), BaseChunk(segment, page_id))
         return
     kind, found, children = decode_index(page, side)
     if kind != CHUNK_INDEX or found != level:
@@ -134,6 +169,7 @@ def list_segments(source: PageSource, tree: bytes, segment: SegmentName) -> set[
     needed = set()
     for page_id, page_segment, _ in list_pages(source, tree, segment):
         needed.add(page_segment)
+        needed |= source.frame_closure(page_segment, page_id)
         needed.update(side_segments(source.side(page_segment, page_id)))
     return needed
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.tree import key_of, path_of
+from shared.tree import HOLE, key_of, path_of
 from siteagent.store.names import SegmentName
+
+_ID_BYTES = 32
 
 
 class Entry(NamedTuple):
@@ -48,3 +51,12 @@ class Entry(NamedTuple):
     def path(self) -> bytes:
         """Absolute path, raw bytes."""
         return path_of(self.folder, self.name)
+
+    def references(self) -> Iterator[tuple[SegmentName, bytes]]:
+        """(segment, id) of every chunk, chunk list and value kept out of line that it names, in the order of
+        `segments`."""
+        ids = [self.ids[at : at + _ID_BYTES] for at in range(0, len(self.ids), _ID_BYTES)]
+        named = [chunk_id for chunk_id in ids if chunk_id != HOLE]
+        named += [self.tree[1:]] if self.tree else []
+        named += [stored[5 : 5 + _ID_BYTES] for stored in (self.target, self.xattrs) if stored[:1] == b"\1"]
+        return zip(self.segments, named, strict=False)

@@ -6,6 +6,7 @@ Pages shared by several files or snapshots are checked once; what they need is k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from shared.errors import DamagedError, FarkeepError
@@ -54,11 +55,13 @@ class ListCheck:
 
     def _new_page(self, row: Child, level: int) -> ListFacts:
         page, side = self._reader.chunk(row.segment, row.page_id), self._reader.side(row.segment, row.page_id)
-        needs = {row.segment, *side_segments(side)}
+        needs = {row.segment, *side_segments(side), *self._reader.frame_closure(row.segment, row.page_id)}
         if level == 0:
             pieces = [Piece._make(piece) for piece in decode_chunks(page, side)]
             if not self.are_there(pieces):
                 raise _wrong("a chunk list names a piece that is not in the segment that should hold it", row)
+            if not self._closures(pieces) <= needs:
+                raise _wrong("a chunk list does not name all segments it needs", row)
             return _facts(sum(piece.length for piece in pieces), needs)
         kind, found, children = decode_index(page, side)
         if kind != CHUNK_INDEX or found != level or level > LEVELS_MAX:
@@ -72,6 +75,14 @@ class ListCheck:
         if sizes != [child.size_bytes for child in children]:
             raise _wrong("the lengths in a chunk list are not those of the pages below", row)
         return _facts(sum(sizes), needs)
+
+    def _closures(self, pieces: Iterable[Piece]) -> set[SegmentName]:
+        """What the pieces rest on, as far as that reads: what does not was blamed before."""
+        needed: set[SegmentName] = set()
+        for piece in pieces:
+            with suppress(FarkeepError):
+                needed |= self._reader.frame_closure(piece.segment, piece.chunk_id) if piece.segment else frozenset()
+        return needed
 
     def are_there(self, pieces: Iterable[Piece]) -> bool:
         """True when every piece is in the table of its segment with its length; tables that do not read are blamed."""

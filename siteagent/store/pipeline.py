@@ -10,27 +10,54 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct, field
 
 from shared.epochkeys import EpochKeys
+from shared.errors import DamagedError, HostileError
 from shared.secret import Secret
 from siteagent.disk.disk import Buffer
 from siteagent.disk.local import write_error
+from siteagent.store.delta import Base, compress_delta, dictionary_of
 from siteagent.store.frame import RAW
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.packwriter import PackWriter, StoredSegment
 from siteagent.store.sealhelper import SealHelper, SharedMemory, Slot
 from siteagent.store.sealprocess import Setup
-from siteagent.store.sealwork import Load, check_stored, seal_load
+from siteagent.store.sealwork import Load, check_opens, check_stored, seal_load
 from siteagent.store.segment import Sealer
-from siteagent.store.table import Frame
+from siteagent.store.table import Frame, Table, encode_table
 
 _LONG_RUN_SEGMENTS = 6
 
 
+class ReadyMade(Struct):
+    """Frames that are compressed already: their rows, the frame of every chunk, base segments and their closure."""
+
+    frames: list[Frame]
+    chunk_frames: list[int]
+    bases: list[SegmentName]
+    closure: list[SegmentName]
+
+
+class Encoding(Struct, eq=False):
+    """A delta frame being made: `wait` gives the frame, or None when it does not win or its base does not read."""
+
+    plain: bytes
+    base: Base
+    packed: bytes | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self) -> bytes | None:
+        """The delta frame, once it is made."""
+        self.done.wait()
+        return self.packed
+
+
 class Filled(Struct):
-    """A slot full of chunks, to become segment `number`."""
+    """A slot full of chunks (or of ready-made frames), to become segment `number`."""
 
     kind: int
     number: int
@@ -39,6 +66,7 @@ class Filled(Struct):
     ids: list[bytes]
     lengths: list[int]
     sides: list[bytes] = field(default_factory=list)
+    made: ReadyMade | None = None
 
 
 class SealingKeys(Secret, frozen=True):
@@ -57,6 +85,10 @@ class SealingKeys(Secret, frozen=True):
                      {str(kind): key for kind, key in self.id_keys.items()}, memory_bytes)
 
 
+def _check_made(data: bytes, number: int, keys: EpochKeys) -> None:
+    check_opens(data, f"segment {number}", keys)
+
+
 def _typed(error: BaseException) -> BaseException:
     """A failure of the store must never look like trouble with the source, which is an OSError."""
     return write_error(error, "packs") if isinstance(error, OSError) else error
@@ -65,15 +97,16 @@ def _typed(error: BaseException) -> BaseException:
 class Pipeline:
     """Workers and slots of one run."""
 
-    def __init__(self, run: bytes, keys: SealingKeys, writers: dict[int, PackWriter], workers: int = 0,
+    def __init__(self, run: bytes, keys: SealingKeys, writers: dict[int, PackWriter],
+                 plains: Callable[[Base], Sequence[bytes | memoryview]], workers: int = 0,
                  may_start_processes: bool = True) -> None:
-        """`writers` are by kind of segment; `workers` 0 means one per processor."""
-        self._run, self._keys, self._writers = run, keys, writers
+        """`writers` are by kind of segment, `plains` reads the chunks of a base; `workers` 0: one per processor."""
+        self._run, self._keys, self._writers, self._plains = run, keys, writers, plains
         self._sealer = Sealer(keys.site, keys.domain, keys.epoch, run)
         count = workers or max(1, os.cpu_count() or 1)
         self._memory = SharedMemory(2 * count + 2)
         self._may_start = may_start_processes and self._memory.handle >= 0
-        self._jobs: queue.Queue[Filled | None] = queue.Queue(maxsize=count)
+        self._jobs: queue.Queue[Filled | Encoding | None] = queue.Queue(maxsize=count)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -96,6 +129,13 @@ class Pipeline:
         self._submitted += 1
         self._jobs.put(filled)
 
+    def encode(self, plain: bytes, base: Base) -> Encoding:
+        """Have a delta frame made."""
+        self._raise_failure()
+        encoding = Encoding(plain, base)
+        self._jobs.put(encoding)
+        return encoding
+
     def drain(self) -> None:
         """Wait until everything that was submitted is stored; raises what a worker failed with."""
         self._jobs.join()
@@ -115,19 +155,47 @@ class Pipeline:
 
     def _work(self) -> None:
         helper: SealHelper | None = None
-        while (filled := self._jobs.get()) is not None:
+        while (job := self._jobs.get()) is not None:
             try:
                 if self._failure is None:
-                    helper = helper or self._start_helper()
-                    self._store(filled, helper)
+                    helper = self._perform(job, helper)
             except BaseException as error:
                 self._failure = self._failure or _typed(error)
             finally:
-                self._free.put(filled.slot)
+                if isinstance(job, Encoding):
+                    job.done.set()
+                else:
+                    self._free.put(job.slot)
                 self._jobs.task_done()
         self._jobs.task_done()
         if helper is not None:
             helper.close()
+
+    def _perform(self, job: Filled | Encoding, helper: SealHelper | None) -> SealHelper | None:
+        """Do one job; returns the helping process, once there is one."""
+        if isinstance(job, Encoding):
+            # A base that does not read is noted as damaged by the reader; what should have rested on it is kept whole.
+            with suppress(DamagedError, HostileError):
+                job.packed = compress_delta(job.plain, dictionary_of(job.base, self._plains(job.base)))
+        elif job.made is not None:
+            self._store_made(job, job.made)
+        else:
+            helper = helper or self._start_helper()
+            self._store(job, helper)
+        return helper
+
+    def _store_made(self, filled: Filled, made: ReadyMade) -> None:
+        """Seal frames that are compressed, checked and small: no other process is worth its while."""
+        ids = b"".join(filled.ids)
+        bases = tuple(made.bases)
+        table = Table(made.frames, ids, made.chunk_frames, filled.lengths, filled.sides, bases, tuple(made.closure))
+        frames: list[bytes | memoryview] = [filled.slot.plain[: filled.size_bytes]]
+        segment = self._sealer.seal(filled.kind, filled.number, encode_table(table), frames, bases)
+        depths = [made.frames[frame].depth for frame in made.chunk_frames]
+        stored = StoredSegment(segment.name, segment.digest(), ids, depths)
+        self._writers[filled.kind].add(
+            stored, segment.parts, lambda data: _check_made(data, filled.number, self._keys.epoch)
+        )
 
     def _start_helper(self) -> SealHelper | None:
         if not self._may_start or self._submitted <= _LONG_RUN_SEGMENTS:

@@ -58,6 +58,7 @@ def reach_of(catalog: Catalog, source: PageSource) -> set[SegmentName]:
     needed: set[SegmentName] = set()
     for row, _ in catalog.index_rows():
         needed.add(row.segment)
+        needed |= source.frame_closure(row.segment, row.page_id)
         needed.update(side_segments(source.side(row.segment, row.page_id)))
     return needed
 

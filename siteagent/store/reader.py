@@ -11,16 +11,17 @@ from functools import cached_property
 from typing import Protocol
 
 from shared.epochkeys import EpochKeys
-from shared.errors import DamagedError, FarkeepError
-from siteagent.store.frame import expand_frame
+from shared.errors import DamagedError, FarkeepError, HostileError
+from siteagent.store.delta import Base, decode_base, dictionary_of, expand_delta
+from siteagent.store.frame import ZSTD_DELTA, expand_frame
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.packs import Packs
 from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_table, parse_header
-from siteagent.store.table import Table, decode_table
+from siteagent.store.table import Frame, Table, decode_table
 
 _TABLES_MAX = 512
-_BODIES_MAX = 12
+_FRAMES_MAX_BYTES = 16 << 20
 
 
 class Keys(Protocol):
@@ -64,20 +65,27 @@ class OpenSegment:
     body: memoryview
 
     def frame(self, number: int) -> bytes | memoryview:
-        """The plaintext of one frame; raises DamagedError or HostileError."""
-        table = self.head.table
-        start = table.frame_starts()[number]
-        row = table.frames[number]
+        """The plaintext of one frame that rests on no base; raises DamagedError or HostileError."""
+        row = self.head.table.frames[number]
+        return expand_frame(row.codec, self.stored(number), row.plain_bytes, shown_segment(self.head.header.name))
+
+    def stored(self, number: int) -> memoryview:
+        """The bytes of one frame as they are stored; raises DamagedError."""
+        start, row = self.head.table.frame_starts()[number], self.head.table.frames[number]
         if start + row.stored_bytes > len(self.body):
             raise missing(self.head.header.name, "a frame lies beyond the end of its segment")
-        stored = self.body[start : start + row.stored_bytes]
-        return expand_frame(row.codec, stored, row.plain_bytes, shown_segment(self.head.header.name))
+        return self.body[start : start + row.stored_bytes]
 
 
 def missing(name: SegmentName, what: str = "a segment is missing") -> DamagedError:
     """The error for a segment that cannot be had."""
     return DamagedError(what, subject=shown_segment(name),
                         next_step="run `farkeep repair index`, then `farkeep verify` to see what it concerns")
+
+
+def _too_deep(segment: SegmentName) -> HostileError:
+    return HostileError("a delta frame rests on one that is no shallower", subject=shown_segment(segment),
+                        next_step="do not trust this pack; restore it from a partner")
 
 
 class SegmentReader:
@@ -87,6 +95,7 @@ class SegmentReader:
         self._packs, self._index, self._keys = packs, index, keys
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
+        self._frames_bytes = 0
         self._newest: OpenSegment | None = None
         self._lock = threading.Lock()
         self.damaged: set[SegmentName] = set()
@@ -191,12 +200,69 @@ class SegmentReader:
         with self._noting(name):
             is_newest = newest is not None and newest.head.header.name == name
             opened = newest if newest is not None and is_newest else self._open_segment(name)
-            plain = opened.frame(number)
-        with self._lock:
-            self._frames[name, number] = plain
-            if len(self._frames) > _BODIES_MAX:
-                self._frames.popitem(last=False)
+            plain = self.expand(opened, number)
+        self._keep(name, number, plain)
         return plain
+
+    def _keep(self, name: SegmentName, number: int, plain: bytes | memoryview) -> None:
+        with self._lock:
+            if (name, number) not in self._frames:
+                self._frames[name, number] = plain
+                self._frames_bytes += len(plain)
+            while self._frames_bytes > _FRAMES_MAX_BYTES and len(self._frames) > 1:
+                self._frames_bytes -= len(self._frames.popitem(last=False)[1])
+
+    def expand(self, opened: OpenSegment, number: int) -> bytes | memoryview:
+        """The plaintext of one frame of an opened segment, through its bases when it has some.
+
+        Raises DamagedError or HostileError.
+        """
+        table = opened.head.table
+        row = table.frames[number]
+        if row.codec != ZSTD_DELTA:
+            return opened.frame(number)
+        base = decode_base(row.bases, table.bases, row.depth)
+        dictionary = dictionary_of(base, self.base_plains(base))
+        return expand_delta(opened.stored(number), row.plain_bytes, dictionary, shown_segment(opened.head.header.name))
+
+    def base_plains(self, base: Base) -> list[memoryview]:
+        """The plaintexts of a base's chunks; raises DamagedError, HostileError when the base is deeper than it says."""
+        for chunk in base.chunks:
+            if self.depth(chunk.segment, chunk.chunk_id) > base.depth:
+                raise _too_deep(chunk.segment)
+        return [self.chunk(chunk.segment, chunk.chunk_id) for chunk in base.chunks]
+
+    def depth(self, name: SegmentName, chunk_id: bytes) -> int:
+        """How many deltas lie below a chunk; raises DamagedError."""
+        return self._frame_row(name, chunk_id)[1].depth
+
+    def base_of(self, name: SegmentName, chunk_id: bytes) -> Base | None:
+        """What the frame of a chunk rests on, None for a plain one; raises DamagedError."""
+        opened, row = self._frame_row(name, chunk_id)
+        return decode_base(row.bases, opened.table.bases, row.depth) if row.codec == ZSTD_DELTA else None
+
+    def _frame_row(self, name: SegmentName, chunk_id: bytes) -> tuple[OpenTable, Frame]:
+        opened = self.table(name)
+        place = opened.places.get(chunk_id)
+        if place is None:
+            raise missing(name, "a chunk is not in the segment that should hold it")
+        return opened, opened.table.frames[opened.table.chunk_frames[place]]
+
+    def frame_closure(self, name: SegmentName, chunk_id: bytes) -> frozenset[SegmentName]:
+        """What a chunk rests on, closed; empty for a plain one. Raises DamagedError, HostileError for a circle."""
+        if not self.closure(name):
+            return frozenset()
+        needed: set[SegmentName] = set()
+        base = self.base_of(name, chunk_id)
+        for chunk in base.chunks if base is not None else ():
+            if base is not None and self.depth(chunk.segment, chunk.chunk_id) > base.depth:
+                raise _too_deep(chunk.segment)
+            needed |= {chunk.segment, *self.frame_closure(chunk.segment, chunk.chunk_id)}
+        return frozenset(needed)
+
+    def closure(self, name: SegmentName) -> tuple[SegmentName, ...]:
+        """The segments that the delta frames of a segment rest on, closed; empty for most. Raises DamagedError."""
+        return self.table(name).table.closure
 
     def side(self, name: SegmentName, page_id: bytes) -> bytes:
         """The side record of a page (siteagent.store.page)."""

@@ -12,7 +12,7 @@ from shared.errors import DamagedError
 from shared.sealing import keyed_id
 from siteagent.store.frame import RAW, compress_frame, expand_frame
 from siteagent.store.names import shown_segment
-from siteagent.store.segment import HEADER_BYTES, SealedSegment, Sealer, open_segment, parse_header
+from siteagent.store.segment import HEADER_BYTES, Header, SealedSegment, Sealer, open_segment, parse_header
 from siteagent.store.table import Frame, Table, encode_table
 
 REHASH_EVERY = 16
@@ -50,15 +50,20 @@ def seal_load(sealer: Sealer, load: Load, plain: memoryview) -> Sealed:
     return Sealed(segment, segment.digest(), frame)
 
 
-def check_stored(data: bytes | memoryview, load: Load, frame: Frame, keys: EpochKeys, id_key: bytes) -> None:
-    """Open what was read back and compare t; of one segment in 16, decompress and hash every chunk again.
+def check_opens(data: bytes | memoryview, subject: str, keys: EpochKeys) -> tuple[Header, memoryview]:
+    """Open what was read back and compare t; returns the header and the frames.
 
     Raises DamagedError when memory or disk did not keep what was written.
     """
     view = memoryview(data)
-    subject = f"segment {load.number}"
     header = parse_header(view[:HEADER_BYTES], subject)
-    _, body = open_segment(header, view[HEADER_BYTES:], keys)
+    return header, open_segment(header, view[HEADER_BYTES:], keys)[1]
+
+
+def check_stored(data: bytes | memoryview, load: Load, frame: Frame, keys: EpochKeys, id_key: bytes) -> None:
+    """Like `check_opens`; of one segment in 16, decompress and hash every chunk again as well."""
+    subject = f"segment {load.number}"
+    header, body = check_opens(data, subject, keys)
     if load.number % REHASH_EVERY:
         return
     plain, offset = memoryview(expand_frame(frame.codec, body[: frame.stored_bytes], frame.plain_bytes, subject)), 0

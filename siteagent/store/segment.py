@@ -76,6 +76,11 @@ class Header(Struct, frozen=True):
     raw: bytes
 
     @property
+    def bases_digest(self) -> bytes:
+        """What the names of the base segments must hash to."""
+        return self.raw[112:144]
+
+    @property
     def name(self) -> SegmentName:
         """The segment's name."""
         return segment_name(self.run, self.number)
@@ -99,6 +104,11 @@ def parse_header(data: bytes | memoryview, subject: str) -> Header:
         raise HostileError("a segment states absurd lengths", subject=subject,
                            next_step="do not trust this pack; restore it from a partner")
     return Header(kind, site, domain, epoch, run, number, table, body, bases, raw[80:112], raw)
+
+
+def bases_digest(bases: tuple[SegmentName, ...]) -> bytes:
+    """The digest of base segments as it stands in a header."""
+    return blake3(b"".join(bases)).digest() if bases else _NO_BASES
 
 
 def _damaged(what: str, subject: str) -> DamagedError:
@@ -150,7 +160,7 @@ class Sealer:
                           self.run, number, len(plain_table) + _TAG_BYTES, len(plain_body) + _TAG_BYTES,
                           len(bases), 0)
         mark = _mark(self._keys, head, plain_table, plain_body)
-        header = head + mark + (blake3(b"".join(bases)).digest() if bases else _NO_BASES) + bytes(32)
+        header = head + mark + bases_digest(bases) + bytes(32)
         nonce = _nonce(number)
         sealed_table = _cipher(_TABLE_CONTEXT, self._keys, head, mark).encrypt(nonce, plain_table, header)
         sealed_body = _cipher(_BODY_CONTEXT, self._keys, head, mark).encrypt(nonce, plain_body, header)

@@ -11,8 +11,8 @@ offset size
 Columns: 1 frame codec, 2 plain length, 3 stored length, 4 depth of the delta, 5 base list of the frame (blob, empty
 for plain frames); 10 chunk id (32 bytes fixed), 11 frame number of each chunk, 12 chunk length; 13 side record of each
 page (blob; catalog segments only); 20 names of base segments (20 bytes fixed), 21 names in the closure of all bases.
-Chunks lie in their frame in table order, without gaps. A frame's base list is: count u8, then per base chunk
-{base segment ordinal u8, chunk id 32}, then head trim u32, tail trim u32.
+Chunks lie in their frame in table order, without gaps. A frame's base list is described in siteagent.store.delta; the
+closure of all bases holds the base segments and what those rest on in turn.
 """
 
 from __future__ import annotations
@@ -139,6 +139,10 @@ def _check(table: Table, count: int) -> None:
     else:
         for frame, length in zip(table.chunk_frames, table.lengths, strict=True):
             used[frame] += length
+    if not set(table.bases) <= set(table.closure):
+        raise damaged("a segment's bases are missing from their closure")
     for frame_row, plain_bytes in zip(table.frames, used, strict=True):
+        if bool(frame_row.depth) != bool(frame_row.bases):
+            raise damaged("a frame's depth and its bases contradict each other")
         if frame_row.plain_bytes != plain_bytes or frame_row.stored_bytes < 0 or not 0 <= frame_row.depth <= DEPTH_MAX:
             raise damaged("a frame's chunks do not fill it")

@@ -12,8 +12,9 @@ from msgspec import Struct, field
 
 from shared.errors import FarkeepError
 from shared.tree import components_of, path_of
-from siteagent.store.catalog import Root
+from siteagent.store.catalog import EMPTY, Catalog, Root
 from siteagent.store.chunklist import PageSource
+from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.page import Child, EntryPage, decode_index, side_segments
 
@@ -74,13 +75,20 @@ class Trace:
         if row.segment not in self.found and self.found.keys().isdisjoint(side_segments(side)):
             return
         for entry in EntryPage(self._source.chunk(row.segment, row.page_id), side).rows():
-            needed = set(entry.segments)
+            needed = self._needs(entry)
             if entry.tree:
                 needed |= self._list(entry.tree[1:], entry.segments[0], entry.tree[0])
             if row.segment in self.found:
                 needed.add(row.segment)
             for name in needed & self.found.keys():
                 self._note(name, entry.path)
+
+    def _needs(self, entry: Entry) -> set[SegmentName]:
+        """The segments of an entry and what they rest on, as far as that can be read."""
+        try:
+            return Catalog(self._source, EMPTY).needs(entry)
+        except FarkeepError:
+            return set(entry.segments)
 
     def _list(self, page_id: bytes, segment: SegmentName, level: int) -> frozenset[SegmentName]:
         """The damaged segments that a chunk list rests on, as far as it can be read."""

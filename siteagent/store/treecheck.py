@@ -56,6 +56,7 @@ class TreeCheck:
         try:
             side = self._reader.side(row.segment, row.page_id)
             needs.segments.update(side_segments(side))
+            needs.segments |= self._reader.frame_closure(row.segment, row.page_id)
             is_new = (row.page_id, row.segment) not in self._seen
             children = self._children(row, level, side) if level else None
             if is_new and children is None:
@@ -109,8 +110,17 @@ class TreeCheck:
             length = sum(piece.length for piece in pieces)
             if not self._lists.are_there(pieces):
                 self._contradict(entry, "a piece of it is not in the segment that should hold it", page_segment)
+        if not self._needs(entry) <= own:
+            self._contradict(entry, "its page does not name all segments it needs", page_segment)
         if length not in (entry.size, UNKNOWN) and entry.type == FILE and not entry.flags & UNREADABLE:
             self._contradict(entry, "its pieces do not add up to its size", page_segment)
+
+    def _needs(self, entry: Entry) -> set[SegmentName]:
+        try:
+            return self._catalog.needs(entry)
+        except FarkeepError:
+            # A segment that does not read was blamed when its pieces were looked for.
+            return set(entry.segments)
 
     def _contradict(self, entry: Entry, what: str, page_segment: SegmentName) -> None:
         self.result.wrong.setdefault(path_of(entry.folder, entry.name), what)

@@ -7,26 +7,31 @@ acknowledged before `finish` has made its pack durable.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
+from msgspec import Struct
+
 from shared.epochkeys import EpochKeys
-from shared.errors import ExhaustedError, FarkeepError
+from shared.errors import DamagedError, ExhaustedError, FarkeepError, HostileError
 from shared.facts import PackRef
 from shared.keyring import DomainKeys
 from shared.randomness import Randomness
 from shared.sealing import keyed_id
 from shared.secret import Secret
+from siteagent.store.delta import BASE_CHUNKS_MAX, Base, BaseChunk, compress_delta, dictionary_of
+from siteagent.store.deltastream import DeltaStream
 from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.index import Index
 from siteagent.store.leases import Lease
-from siteagent.store.names import RUN_BYTES, SegmentName, segment_name
+from siteagent.store.names import RUN_BYTES, SegmentName, run_of, segment_name
 from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import Packs
 from siteagent.store.packwriter import PackWriter
-from siteagent.store.pipeline import Filled, Pipeline, SealingKeys
+from siteagent.store.pipeline import Encoding, Filled, Pipeline, SealingKeys
 from siteagent.store.reader import SegmentReader
 from siteagent.store.segment import CATALOG, DATA
+from siteagent.store.table import BASES_MAX, CLOSURE_MAX, DEPTH_MAX
 
 _PLACED_MAX = 300_000
 CHUNKS_PER_SEGMENT = 8192
@@ -40,6 +45,13 @@ class RunKeys(Secret, frozen=True):
     site: bytes
     epoch: EpochKeys
     domain: DomainKeys
+
+
+class FoundBase(Struct, frozen=True):
+    """A base that may be used, and all segments that it needs."""
+
+    base: Base
+    closure: set[SegmentName]
 
 
 class _Stream:
@@ -94,15 +106,20 @@ class StoreWriter:
             kind: PackWriter(packs, index, keys.site, kind, cited, randomness, pack_bytes) for kind in (DATA, CATALOG)
         }  # fmt: skip
         sealing = SealingKeys(keys.site, keys.domain.id, keys.epoch, {DATA: self._chunk_key, CATALOG: self._page_key})
-        self._pipeline = Pipeline(self.run, sealing, self._writers, workers, may_start_processes)
+        self._pipeline = Pipeline(self.run, sealing, self._writers, reader.base_plains, workers, may_start_processes)
         self._number = 0
         self._number_lock = threading.Lock()
         self._data = _Stream(DATA, self._pipeline, self._next_number, self.run)
         self._pages = _Stream(CATALOG, self._pipeline, self._next_number, self.run)
+        self._data_deltas = DeltaStream(DATA, self._pipeline, self._next_number, self.run)
+        self._page_deltas = DeltaStream(CATALOG, self._pipeline, self._next_number, self.run)
+        self._usable: dict[SegmentName, bool] = {}
         self._placed: dict[bytes, SegmentName] = {}
         self._is_first, self._has_forgotten = index.is_empty(), False
         self._is_closed = False
         self.bytes_new = 0
+        self.base_depth = 0
+        """How deep a base may be in this run (see siteagent.capture.ancestry)."""
 
     def _next_number(self) -> int:
         with self._number_lock:
@@ -131,7 +148,7 @@ class StoreWriter:
         if self._is_first and not self._has_forgotten:
             return None
         said = self._index.find(chunk_id)
-        if said is None or not self._lease.may_reuse(said.segment) or said.segment in self._reader.damaged:
+        if said is None or not self.may_rest_on(said.segment):
             return None
         try:
             opened = self._reader.table(said.segment)
@@ -141,6 +158,20 @@ class StoreWriter:
         if place is None or (side is not None and opened.table.sides[place : place + 1] != [side]):
             return None
         return self._remember(chunk_id, said.segment)
+
+    def may_rest_on(self, segment: SegmentName) -> bool:
+        """True when neither a segment nor what its deltas rest on is condemned or known to be damaged."""
+        if segment in self._reader.damaged:
+            return False
+        known = self._usable.get(segment)
+        if known is None:
+            try:
+                needed = (segment, *self._reader.closure(segment))
+            except FarkeepError:
+                needed = ()
+            known = bool(needed) and all(map(self._lease.may_reuse, needed))
+            self._usable[segment] = known
+        return known
 
     def _remember(self, chunk_id: bytes, segment: SegmentName) -> SegmentName:
         """Keep the newest places in memory; older ones are found through the index."""
@@ -162,18 +193,87 @@ class StoreWriter:
         self.bytes_new += len(data)
         return self._remember(chunk_id, self._data.put(chunk_id, data))
 
-    def put_page(self, page: bytes, side: bytes) -> tuple[bytes, SegmentName]:
-        """Store a catalog page with its side record unless it is there; returns its id and segment."""
+    def base_of(self, chunks: Sequence[BaseChunk], head_trim: int = 0, tail_trim: int = 0) -> FoundBase | None:
+        """The base made of these chunks with all that it rests on; None when there is one that must not be used."""
+        closure: set[SegmentName] = set()
+        depth = 0
+        for chunk in chunks:
+            if run_of(chunk.segment) == self.run or not self.may_rest_on(chunk.segment):
+                return None
+            closure |= {chunk.segment, *self._reader.frame_closure(chunk.segment, chunk.chunk_id)}
+            depth = max(depth, self._reader.depth(chunk.segment, chunk.chunk_id))
+        base = Base(tuple(chunks), head_trim, tail_trim, depth)
+        is_allowed = (0 < len(chunks) <= BASE_CHUNKS_MAX and depth < DEPTH_MAX and len(closure) <= CLOSURE_MAX
+                      and len(base.segments()) <= BASES_MAX)  # fmt: skip
+        return FoundBase(base, closure) if is_allowed else None
+
+    def encode(self, plain: bytes, found: FoundBase) -> Encoding:
+        """Have chunks compressed against a base."""
+        return self._pipeline.encode(plain, found.base)
+
+    def put_delta(self, ids: Sequence[bytes], lengths: Sequence[int], packed: bytes, found: FoundBase) -> SegmentName:
+        """Store the chunks of a delta frame; returns their segment."""
+        self.bytes_new += sum(lengths)
+        name = self._data_deltas.put(ids, lengths, packed, found.base, found.closure)
+        for chunk_id in ids:
+            self._remember(chunk_id, name)
+        return name
+
+    def has_deltas(self, segment: SegmentName) -> bool:
+        """True when a segment holds delta frames."""
+        if run_of(segment) == self.run:
+            return segment in self._data_deltas.closures or segment in self._page_deltas.closures
+        return bool(self._reader.closure(segment))
+
+    def closure(self, segment: SegmentName, chunk_id: bytes) -> Collection[SegmentName]:
+        """What a chunk or page that this run stored or found rests on, closed; empty for plain ones."""
+        if run_of(segment) != self.run:
+            return self._reader.frame_closure(segment, chunk_id)
+        return self._data_deltas.closures.get(segment) or self._page_deltas.closures.get(segment) or ()
+
+    def put_page(self, page: bytes, side: bytes, earlier: BaseChunk | None = None) -> tuple[bytes, SegmentName]:
+        """Store a catalog page with its side record unless it is there; returns its id and segment.
+
+        `earlier`: the page that stood in its place in the previous snapshot.
+        """
         page_id = keyed_id(self._page_key, page)
         name = self._placed.get(page_id) or self._stored(page_id, side)
         if name is None:
-            name = self._remember(page_id, self._pages.put(page_id, page, side))
+            name = self._remember(page_id, self._put_page_delta(page_id, page, side, earlier)
+                                  or self._pages.put(page_id, page, side))
         return page_id, name
+
+    def _put_page_delta(self, page_id: bytes, page: bytes, side: bytes,
+                        earlier: BaseChunk | None) -> SegmentName | None:
+        """Store a page as delta of an earlier one; None when that is not possible or does not win."""
+        try:
+            found = self.shallow_base(earlier) if earlier is not None else None
+            if found is None:
+                return None
+            packed = compress_delta(page, dictionary_of(found.base, self._reader.base_plains(found.base)))
+        except (DamagedError, HostileError):
+            return None
+        if packed is None:
+            return None
+        return self._page_deltas.put([page_id], [len(page)], packed, found.base, found.closure, side)
+
+    def shallow_base(self, earlier: BaseChunk, depth_max: int | None = None) -> FoundBase | None:
+        """The nearest of an earlier whole chunk and those it rests on that is no deeper than `depth_max`.
+
+        Raises DamagedError or HostileError.
+        """
+        depth_max = self.base_depth if depth_max is None else depth_max
+        while self._reader.depth(earlier.segment, earlier.chunk_id) > depth_max:
+            below = self._reader.base_of(earlier.segment, earlier.chunk_id)
+            if below is None or len(below.chunks) != 1 or below.head_trim or below.tail_trim:
+                return None
+            earlier = below.chunks[0]
+        return self.base_of([earlier])
 
     def finish(self) -> list[PackRef]:
         """Store everything that was kept, durably; returns the packs finished since the last call."""
-        self._data.flush()
-        self._pages.flush()
+        for stream in (self._data, self._pages, self._data_deltas, self._page_deltas):
+            stream.flush()
         self._pipeline.drain()
         for writer in self._writers.values():
             writer.flush()

@@ -13,6 +13,7 @@ from shared.tree import FILE, FOLDER, child_folder, key_of
 from siteagent.disk.disk import Buffer
 from siteagent.store.catalog import Catalog, Leaf, Root
 from siteagent.store.catalogbuilder import CatalogBuilder
+from siteagent.store.delta import BaseChunk
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import Cited, PackHeader, Row, encode_trailer
@@ -40,9 +41,13 @@ class PageMemory:
     sides: dict[bytes, bytes] = field(default_factory=dict)
     places: dict[bytes, SegmentName] = field(default_factory=dict)
     reads: int = 0
+    earlier: list[bytes] = field(default_factory=list)
+    closures: dict[bytes, frozenset[SegmentName]] = field(default_factory=dict)
 
-    def put_page(self, page: bytes, side: bytes) -> tuple[bytes, SegmentName]:
+    def put_page(self, page: bytes, side: bytes, earlier: BaseChunk | None = None) -> tuple[bytes, SegmentName]:
         """Keep a page."""
+        if earlier is not None:
+            self.earlier.append(earlier.chunk_id)
         page_id = blake3(page).digest()
         self.pages[page_id] = page
         self.sides.setdefault(page_id, side)
@@ -59,6 +64,17 @@ class PageMemory:
         """Its side record."""
         self._require(name, page_id)
         return self.sides[page_id]
+
+    def has_deltas(self, segment: SegmentName) -> bool:
+        """True when something in a segment rests on others."""
+        return any(self.places.get(chunk_id) in (segment, None) for chunk_id in self.closures)
+
+    def closure(self, segment: SegmentName, chunk_id: bytes) -> frozenset[SegmentName]:
+        """What a chunk or page rests on, as `closures` says."""
+        del segment
+        return self.closures.get(chunk_id, frozenset())
+
+    frame_closure = closure
 
     def _require(self, name: SegmentName, page_id: bytes) -> None:
         if self.places.get(page_id) != name:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import DamagedError, FarkeepError
 from shared.keyring import Keyring
+from siteagent.store import reader as reader_module
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import Row
@@ -76,11 +77,14 @@ def test_near_reads_come_from_memory(store: Store) -> None:
     assert packs.reads == 2
 
 
-def test_memory_is_bounded(store: Store) -> None:
+def test_memory_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, rows, reader = store
+    monkeypatch.setattr(reader_module, "_FRAMES_MAX_BYTES", 4000)
     for row in rows:
         reader.chunk(row.name, _chunk_ids(reader, row.name)[0])
-    assert len(reader._frames) <= 12
+    kept = sum(len(plain) for plain in reader._frames.values())
+    assert kept == reader._frames_bytes <= reader_module._FRAMES_MAX_BYTES
+    assert len(reader._frames) < len(rows)
 
 
 def test_a_lying_index_never_gives_another_chunk(store: Store) -> None:

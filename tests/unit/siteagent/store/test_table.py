@@ -18,8 +18,9 @@ RUN = bytes(16)
 def tables(draw: st.DrawFn) -> Table:
     frames = draw(st.lists(st.lists(st.integers(0, 1 << 20), min_size=1, max_size=6), max_size=4))
     lengths = [length for frame in frames for length in frame]
-    rows = [Frame(draw(st.integers(0, 2)), sum(frame), draw(st.integers(0, 1 << 20)), draw(st.integers(0, 4)))
-            for frame in frames]
+    depths = [draw(st.integers(0, 4)) for _ in frames]
+    rows = [Frame(draw(st.integers(0, 2)), sum(frame), draw(st.integers(0, 1 << 20)), depth, b"bases" if depth else b"")
+            for frame, depth in zip(frames, depths, strict=True)]
     ids = draw(st.binary(min_size=32 * len(lengths), max_size=32 * len(lengths)))
     numbers = [number for number, frame in enumerate(frames) for _ in frame]
     sides = draw(st.sampled_from([[], [b"side"] * len(lengths)]))
@@ -62,7 +63,10 @@ GOOD = Table([Frame(1, 30, 12)], bytes(64), [0, 0], [10, 20])
         replace(GOOD, lengths=[10, 21]),
         replace(GOOD, lengths=[-10, 40]),
         replace(GOOD, frames=[Frame(1, 30, -1)]),
-        replace(GOOD, frames=[Frame(1, 30, 12, 5)]),
+        replace(GOOD, frames=[Frame(1, 30, 12, 5, b"bases")]),
+        replace(GOOD, frames=[Frame(1, 30, 12, 1)]),
+        replace(GOOD, frames=[Frame(1, 30, 12, 0, b"bases")]),
+        replace(GOOD, bases=(segment_name(RUN, 1),), closure=(segment_name(RUN, 2),)),
         replace(GOOD, frames=[Frame(1, 30, 12, -1)]),
         replace(GOOD, frames=[Frame(1, 30, 12), Frame(1, 1, 1)]),
         replace(GOOD, bases=tuple(segment_name(RUN, n) for n in range(9))),
