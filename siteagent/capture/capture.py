@@ -20,7 +20,7 @@ from siteagent.capture.ancestry import Ancestry
 from siteagent.capture.content import Content, ContentReader, Earlier
 from siteagent.capture.deltas import Awaited
 from siteagent.capture.oldversion import OldVersion
-from siteagent.capture.outlet import Outlet
+from siteagent.capture.outlet import Outlet, Replaced
 from siteagent.capture.previous import Previous, Slice
 from siteagent.sources.base import Batch, Identity, Metadata, SmallFile, SourceError, View
 from siteagent.store.catalog import Catalog, Root
@@ -70,11 +70,12 @@ class Figures(Struct):
 
 
 class Draft(NamedTuple):
-    """A captured tree that is not committed yet."""
+    """A captured tree that is not committed yet, and all segments that it needs."""
 
     root: Root
     counts: EntryCounts
     figures: Figures
+    needed: set[SegmentName]
 
 
 class Capture:
@@ -128,7 +129,7 @@ class Capture:
         root = self._builder.finish()
         counts = EntryCounts(new=figures.new - figures.renamed, changed=figures.changed, renamed=figures.renamed,
                              removed=previous.removed - figures.renamed, unchanged=figures.unchanged)
-        return Draft(root, counts, figures)
+        return Draft(root, counts, figures, self._builder.needed)
 
     def _count(self, batch: Batch) -> None:
         figures, kinds = self.figures, [identity[0] >> 12 for identity in batch.identities]
@@ -158,7 +159,7 @@ class Capture:
             entry, awaited = small(place)
             entry = entry or self._other(batch, place, known_entry)
             if entry is not None:
-                self._outlet.add(entry, awaited)
+                self._outlet.add(entry, awaited, None if part is None else Replaced(part.leaf, part.start + at))
                 self._note(entry, known_entry, part is not None and part.identities[at])
         for part, at in known.values():
             if part is not None:

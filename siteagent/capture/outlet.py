@@ -21,11 +21,19 @@ class _Kept(NamedTuple):
     stop: int
 
 
+class Replaced(NamedTuple):
+    """The row of the previous catalog in whose place an entry comes."""
+
+    leaf: Leaf
+    place: int
+
+
 class _Captured(NamedTuple):
     """An entry; the segment of its only chunk is known once `awaited` is settled."""
 
     entry: Entry
     awaited: Awaited | None
+    replaced: Replaced | None
 
 
 class Outlet:
@@ -35,12 +43,18 @@ class Outlet:
         self._builder = builder
         self._waiting: deque[_Kept | _Captured] = deque()
 
-    def add(self, entry: Entry, awaited: Awaited | None) -> None:
+    def add(self, entry: Entry, awaited: Awaited | None, replaced: Replaced | None) -> None:
         """Hand on an entry that was captured."""
         if awaited is None and not self._waiting:
+            self._build(entry, replaced)
+        else:
+            self._wait(_Captured(entry, awaited, replaced))
+
+    def _build(self, entry: Entry, replaced: Replaced | None) -> None:
+        if replaced is None:
             self._builder.add(entry)
         else:
-            self._wait(_Captured(entry, awaited))
+            self._builder.add_changed(*replaced, entry)
 
     def add_unchanged(self, leaf: Leaf, start: int, stop: int) -> None:
         """Hand on rows of the previous catalog."""
@@ -59,10 +73,11 @@ class Outlet:
         if isinstance(item, _Kept):
             self._builder.add_unchanged(item.leaf, item.start, item.stop)
         elif item.awaited is None:
-            self._builder.add(item.entry)
+            self._build(item.entry, item.replaced)
         else:
             (piece,) = item.awaited.settle()
-            self._builder.add(item.entry._replace(segments=(piece.segment, *item.entry.segments[1:])))
+            segments = piece.segment, *item.entry.segments[1:]
+            self._build(item.entry._replace(segments=segments), item.replaced)
 
     def finish(self) -> None:
         """Hand on what still waits."""

@@ -28,7 +28,7 @@ class Slice(NamedTuple):
 
     def entry(self, place: int) -> Entry:
         """The entry at `place` within this slice."""
-        return self.leaf.page.rows()[self.start + place]
+        return self.leaf.page.row(self.start + place)
 
 
 @dataclass

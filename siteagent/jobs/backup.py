@@ -45,9 +45,9 @@ from siteagent.home import Home
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, unusable_segments
 from siteagent.sources.base import SourceError, View
-from siteagent.store.catalog import Catalog, Root
+from siteagent.store.catalog import Root
 from siteagent.store.names import SegmentName
-from siteagent.store.reach import Reach, difference, encode_reach, reach_of
+from siteagent.store.reach import Reach, difference, encode_reach
 from siteagent.store.writer import RunKeys, StoreWriter
 
 Outcome = Literal["done", "partial", "failed", "refused"]
@@ -142,7 +142,7 @@ class _Run:
         self._packs = self.store.finish()
         snapshot = self._home.world.randomness.bits(16)
         summary = self._summary(draft)
-        files_bytes = self._commit(snapshot, summary, draft.root)
+        files_bytes = self._commit(snapshot, summary, draft)
         home = self._home
         growth = self.store.stored_bytes + files_bytes + _log_bytes(home) - self._log_bytes
         notes = [self._cursor.damage + ": the files concerned were read again"] if self._cursor.damage else []
@@ -167,10 +167,10 @@ class _Run:
             errors=len(figures.errors) + len(figures.alarms), excluded=skipped.excluded,
         )  # fmt: skip
 
-    def _commit(self, snapshot: bytes, summary: SnapshotSummary, root: Root) -> int:
+    def _commit(self, snapshot: bytes, summary: SnapshotSummary, draft: Draft) -> int:
         """Steps 4 to 6; returns the bytes of manifest and reach."""
         home = self._home
-        reach = encode_reach(self._reach(snapshot, root))
+        reach = encode_reach(self._reach(snapshot, draft.needed))
         body = ManifestBody(run=self.store.run, reach=manifest_digest(reach), packs=tuple(self._packs),
                             summary=summary, subject=summary.name)
         header = ManifestHeader(site=home.keyring.site_id, snapshot=snapshot, key_epoch=home.keyring.current.number,
@@ -186,7 +186,7 @@ class _Run:
         )  # fmt: skip
         return len(data) + len(reach)
 
-    def _reach(self, snapshot: bytes, root: Root) -> Reach:
+    def _reach(self, snapshot: bytes, segments: set[SegmentName]) -> Reach:
         home, before = self._home, self._previous
         base, base_segments = None, set[SegmentName]()
         try:
@@ -195,8 +195,6 @@ class _Run:
                 base = home.snapshots.reach(before.id, before.taken.reach)
         except DamagedError as error:
             home.notes.append(f"the reach of the previous snapshot does not read: {error}")
-        is_same = base is not None and root == _root(before)
-        segments = base_segments if is_same else reach_of(Catalog(home.reader, root), home.reader)
         return difference(home.keyring.site_id, snapshot, segments, base, base_segments)
 
     def fail(self, error: BaseException) -> None:

@@ -22,12 +22,15 @@ from siteagent.store.page import (
     Child,
     encode_entries,
     encode_index,
+    encode_patched,
     encode_side,
     encode_value,
+    side_segments,
 )
 
 _ROW_BYTES = 80
 _CHILD_BYTES = 56
+_SEGMENTS, _TREE = Entry._fields.index("segments"), Entry._fields.index("tree")
 _NO_SEGMENTS: tuple[SegmentName, ...] = ()
 
 
@@ -44,8 +47,11 @@ class CatalogBuilder:
         self._folder, self._prefix = b"", b"\0\0"
         self._kept: Leaf | None = None
         self._kept_rows = 0
+        self._patches: dict[int, Entry] = {}
         self._earlier: BaseChunk | None = None
         self._plain: set[SegmentName] = set()
+        self.needed: set[SegmentName] = set()
+        """Every segment that the pages stored or taken over so far need: once finished, the reach of the catalog."""
         self.pages_reused = 0
 
     def add(self, entry: Entry) -> None:
@@ -56,7 +62,7 @@ class CatalogBuilder:
 
     def _add(self, entry: Entry) -> None:
         folder, name = entry.folder, entry.name
-        extra = len(entry.ids) + len(entry.target) + len(entry.xattrs)
+        extra = _weight(entry)
         if folder is not self._folder and folder != self._folder:
             self._folder, self._prefix = folder, folder + b"\0\0"
             extra += len(folder)
@@ -67,54 +73,95 @@ class CatalogBuilder:
 
         When they turn out to cover the page from a boundary to its own end, it is taken over without a look inside.
         """
+        if not self._goes_on(leaf, start):
+            self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
+            for entry in leaf.page.rows()[start:stop]:
+                self._add(entry)
+            return
+        self._keep(leaf, stop)
+
+    def add_changed(self, leaf: Leaf, place: int, entry: Entry) -> None:
+        """Add an entry that stands in the place of a row with the same key.
+
+        When every key of a page is there again and weighs the same, so is its boundary: only columns are replaced.
+        """
+        before = leaf.page.row(place)
+        if _weight(before) != _weight(entry) or not leaf.page.is_plain or not self._goes_on(leaf, place):
+            self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
+            self.add(entry)
+            return
+        self._patches[place] = entry
+        self._keep(leaf, place + 1)
+
+    def _goes_on(self, leaf: Leaf, start: int) -> bool:
+        """True when rows from `start` on may belong to a page that is taken over or patched."""
         if self._kept is not None and (self._kept is not leaf or self._kept_rows != start):
             self._spill()
-        if self._kept is None:
-            if start or not self._rows.is_empty or leaf.is_last:
-                self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
-                for entry in leaf.page.rows()[start:stop]:
-                    self._add(entry)
-                return
-            self._kept = leaf
-        self._kept_rows = stop
-        if stop == leaf.page.count:
-            self._kept = None
-            self.pages_reused += 1
-            self._pass_up(0, Child(_last_key(leaf), leaf.row.page_id, leaf.page.count, leaf.row.size_bytes,
-                                   leaf.row.segment))  # fmt: skip
+        return self._kept is not None or not (start or not self._rows.is_empty or leaf.is_last)
+
+    def _keep(self, leaf: Leaf, stop: int) -> None:
+        self._kept, self._kept_rows = leaf, stop
+        if stop < leaf.page.count:
+            return
+        self._kept, patches, self._patches = None, self._patches, {}
+        if patches:
+            self._store_patched(leaf, patches)
+            return
+        self.pages_reused += 1
+        self.needed.update(side_segments(leaf.page.side))
+        self._pass_up(0, Child(_last_key(leaf), leaf.row.page_id, leaf.page.count, leaf.row.size_bytes,
+                               leaf.row.segment))  # fmt: skip
+
+    def _store_patched(self, leaf: Leaf, patches: dict[int, Entry]) -> None:
+        page, row = leaf.page, leaf.row
+        fields = page.fields()
+        segments, trees = list(fields[_SEGMENTS]), fields[_TREE]
+        size_bytes = row.size_bytes
+        for place, entry in patches.items():
+            segments[place] = entry.segments
+            size_bytes += _size(entry) - _size(page.row(place))
+        suspects = self._with_deltas({name for names in segments for name in names})
+        doubtful = [patches.get(place) or page.row(place) for place, names in enumerate(segments)
+                    if trees[place] or not suspects.isdisjoint(names)
+                    or (place in patches and patches[place].tree)]  # fmt: skip
+        side = self._side([name for names in segments for name in names], doubtful, suspects)
+        page_id, segment = self._sink.put_page(encode_patched(page, patches), side,
+                                               BaseChunk(row.segment, row.page_id))
+        self._pass_up(0, Child(_last_key(leaf), page_id, page.count, size_bytes, segment))
 
     def _spill(self) -> None:
         leaf, self._kept = self._kept, None
         if leaf is not None:
+            patches, self._patches = self._patches, {}
             self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
-            for entry in leaf.page.rows()[: self._kept_rows]:
-                self._add(entry)
+            for place, entry in enumerate(leaf.page.rows()[: self._kept_rows]):
+                self._add(patches.get(place, entry))
 
     def _store_page(self, rows: list[Entry]) -> None:
+        segments = [name for row in rows for name in row.segments]
+        side = self._side(segments, rows, self._with_deltas(set(segments)))
+        earlier, self._earlier = self._earlier, None
+        page_id, segment = self._sink.put_page(encode_entries(rows), side, earlier)
+        size_bytes = sum(map(_size, rows))
+        self._pass_up(0, Child(rows[-1].key, page_id, len(rows), size_bytes, segment))
+
+    def _with_deltas(self, segments: set[SegmentName]) -> set[SegmentName]:
+        """Those that hold deltas. Most do not, which is known after one look."""
+        plain = {name for name in segments - self._plain if not self._sink.has_deltas(name)}
+        self._plain |= plain
+        return segments - self._plain
+
+    def _side(self, segments: list[SegmentName], rows: list[Entry], suspects: set[SegmentName]) -> bytes:
+        """The side record of a page with these references; `rows` has at least those that need more than they name."""
         further: set[SegmentName] = set()
         for row in rows:
             if row.tree:
                 further |= self._needs(row)
-        further |= self._closures(rows)
-        side = encode_side([name for row in rows for name in row.segments], further)
-        earlier, self._earlier = self._earlier, None
-        page_id, segment = self._sink.put_page(encode_entries(rows), side, earlier)
-        size_bytes = sum(row.size for row in rows if row.type == FILE)
-        self._pass_up(0, Child(rows[-1].key, page_id, len(rows), size_bytes, segment))
-
-    def _closures(self, rows: list[Entry]) -> set[SegmentName]:
-        """What the references of these rows rest on. Most segments hold no delta: those are known after one look."""
-        suspects = {name for row in rows for name in row.segments} - self._plain
-        if suspects:
-            plain = {name for name in suspects if not self._sink.has_deltas(name)}
-            self._plain |= plain
-            suspects -= plain
-        needed: set[SegmentName] = set()
-        for row in rows if suspects else ():
-            if not suspects.isdisjoint(row.segments):
+            if suspects and not suspects.isdisjoint(row.segments):
                 for segment, chunk_id in row.references():
-                    needed.update(self._sink.closure(segment, chunk_id))
-        return needed
+                    further.update(self._sink.closure(segment, chunk_id))
+        self.needed.update(segments, further)
+        return encode_side(segments, further)
 
     def _pass_up(self, level: int, child: Child) -> None:
         if level == len(self._levels):
@@ -125,6 +172,7 @@ class CatalogBuilder:
             self._counts.append(0)
         if self._counts[level] and child.last_key <= self._last[level].last_key:
             raise BugError("a catalog's entries are out of order", next_step="report this")
+        self.needed.update((child.segment, *self._sink.closure(child.segment, child.page_id)))
         self._last[level] = child
         self._counts[level] += 1
         self._levels[level].add(child, child.last_key, len(child.last_key) + _CHILD_BYTES)
@@ -155,6 +203,15 @@ class CatalogBuilder:
             return b"\0" + value, _NO_SEGMENTS
         page_id, segment = self._sink.put_page(encode_value(value), encode_side(()))
         return b"\1" + len(value).to_bytes(4, "little") + page_id, (segment,)
+
+
+def _size(entry: Entry) -> int:
+    return entry.size if entry.type == FILE else 0
+
+
+def _weight(entry: Entry) -> int:
+    """What an entry's values weigh when page boundaries are decided."""
+    return len(entry.ids) + len(entry.target) + len(entry.xattrs)
 
 
 def _last_key(leaf: Leaf) -> bytes:

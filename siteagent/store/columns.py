@@ -136,12 +136,12 @@ def encode_columns(columns: Iterable[Column]) -> bytes:
 class Columns:
     """A decoded container: the columns' bytes by id."""
 
-    __slots__ = ("_data", "_kinds")
+    __slots__ = ("_data", "_heads")
 
     def __init__(self, data: memoryview, known: frozenset[int]) -> None:
         """Parse; raises DamagedError on malformed bytes, HostileError on a must-know column not in `known`."""
         self._data: dict[int, memoryview] = {}
-        self._kinds: dict[int, int] = {}
+        self._heads: list[tuple[int, int, int]] = []
         if len(data) < 2:
             raise damaged("a table is too short")
         count = data[0] | data[1] << 8
@@ -155,7 +155,7 @@ class Columns:
             if column in self._data or at + length > len(data):
                 raise damaged("a table's columns do not fit")
             self._data[column] = data[at : at + length]
-            self._kinds[column] = kind
+            self._heads.append((column, kind, flags))
             at += length
         if at != len(data):
             raise damaged("a table has bytes left over")
@@ -165,7 +165,12 @@ class Columns:
 
     def unknown(self, known: frozenset[int]) -> list[tuple[int, int]]:
         """(id, type) of the columns that are not in `known`."""
-        return [(column, kind) for column, kind in self._kinds.items() if column not in known]
+        return [(column, kind) for column, kind, _ in self._heads if column not in known]
+
+    def replaced(self, columns: Iterable[Column]) -> bytes:
+        """The container with some columns in the place of their namesakes."""
+        kept = {column: (column, kind, flags, bytes(self._data[column])) for column, kind, flags in self._heads}
+        return encode_columns((kept | {column[0]: column for column in columns}).values())
 
     def raw(self, column: int) -> memoryview:
         """A column's bytes; raises DamagedError when it is not there."""

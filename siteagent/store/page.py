@@ -37,7 +37,7 @@ are no holes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, compress
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ from siteagent.store.columns import (
     BLOBS,
     FIXED,
     INTEGERS,
+    Column,
     Columns,
     blobs,
     damaged,
@@ -71,6 +72,8 @@ _KNOWN_ENTRIES = frozenset((*range(1, 15), *range(20, 26)))
 _KNOWN_ROWS = frozenset((1, 2, 3, 4))
 _KNOWN_SIDE = frozenset(range(1, 6))
 _FURTHER = 3
+_IDS, _LENGTHS, _TREE, _EXTRA = (Entry._fields.index(name) for name in ("ids", "lengths", "tree", "extra"))
+_FIELDS = range(2, Entry._fields.index("segments"))
 
 
 class Child(NamedTuple):
@@ -130,28 +133,51 @@ def side_segments(data: bytes) -> list[SegmentName]:
 
 def encode_entries(rows: Sequence[Entry]) -> bytes:
     """An entry page."""
-    (folders, names, types, modes, uids, gids, sizes, mtimes, ctimes, inodes, groups, devices, flags,
-     ids, lengths, trees, targets, xattrs, _, extras) = zip(*rows, strict=True)  # fmt: skip
+    fields = list(zip(*rows, strict=True))
     runs: list[tuple[bytes, int]] = []
-    for folder in folders:
+    for folder in fields[0]:
         if runs and runs[-1][0] == folder:
             runs[-1] = (folder, runs[-1][1] + 1)
         else:
             runs.append((folder, 1))
     columns = [
         (1, BLOBS, 1, blobs([folder for folder, _ in runs])), (2, INTEGERS, 1, integers([run for _, run in runs])),
-        (3, BLOBS, 1, blobs(names)), (20, INTEGERS, 1, integers([len(joined) // _ID for joined in ids])),
-        (21, FIXED, 1, fixed(_ID, b"".join(ids))), (22, INTEGERS, 1, integers([n for row in lengths for n in row])),
-        (23, BLOBS, 1, blobs(trees)), (24, BLOBS, 0, blobs(targets)), (25, BLOBS, 0, blobs(xattrs)),
+        (3, BLOBS, 1, blobs(fields[1])),
     ]  # fmt: skip
-    numbers = (types, modes, uids, gids, sizes, mtimes, ctimes, inodes, groups, devices, flags)
-    columns += [(column, INTEGERS, 0, integers(values)) for column, values in enumerate(numbers, 4)]
-    if any(extras):
-        columns += _extra_columns(extras)
+    for number in _FIELDS:
+        columns += _field_columns(number, fields[number])
+    if any(fields[_EXTRA]):
+        columns += _extra_columns(fields[_EXTRA])
     return _header(ENTRIES, 0, len(rows), len(runs)) + encode_columns(columns)
 
 
-def _extra_columns(extras: Sequence[tuple[tuple[int, int, int | bytes], ...]]) -> list[tuple[int, int, int, bytes]]:
+def _field_columns(number: int, values: Sequence[Any]) -> list[Column]:
+    """The columns of one field of `Entry` (folders, names, segments and extras are not encoded here)."""
+    if number < _IDS:
+        return [(number + 2, INTEGERS, 0, integers(values))]
+    if number == _IDS:
+        return [(20, INTEGERS, 1, integers([len(joined) // _ID for joined in values])),
+                (21, FIXED, 1, fixed(_ID, b"".join(values)))]  # fmt: skip
+    if number == _LENGTHS:
+        return [(22, INTEGERS, 1, integers([length for row in values for length in row]))]
+    return [(number + 8, BLOBS, int(number == _TREE), blobs(values))]
+
+
+def encode_patched(page: EntryPage, patches: Mapping[int, Entry]) -> bytes:
+    """`page` with other rows of the same keys in some places: columns in which they do not differ stay as they are."""
+    fields, columns = page.fields(), list[Column]()
+    for number in _FIELDS:
+        old = fields[number]
+        new = [(place, entry[number]) for place, entry in patches.items() if entry[number] != old[place]]
+        if new:
+            values = list(old)
+            for place, value in new:
+                values[place] = value
+            columns += _field_columns(number, values)
+    return page.replaced(columns)
+
+
+def _extra_columns(extras: Sequence[tuple[tuple[int, int, int | bytes], ...]]) -> list[Column]:
     kinds = {column: kind for row in extras for column, kind, _ in row}
     result = []
     for column, kind in kinds.items():
@@ -182,11 +208,30 @@ class EntryPage:
             (folder, end - run, end)
             for folder, run, end in zip(columns.blobs(1, folder_count), runs, ends, strict=True)
         ]  # fmt: skip
+        self._page = page
         self._rows: list[Entry] | None = None
+        self._fields: list[Sequence[Any]] | None = None
+        self._numbers: dict[int, list[int]] = {}
 
     def numbers(self, column: int) -> list[int]:
         """One integer column."""
-        return self._columns.integers(column, self.count)
+        known = self._numbers.get(column)
+        if known is None:
+            known = self._numbers[column] = self._columns.integers(column, self.count)
+        return known
+
+    @property
+    def is_plain(self) -> bool:
+        """True when every column is known to this version."""
+        return not self._columns.unknown(_KNOWN_ENTRIES)
+
+    def replaced(self, columns: Iterable[Column]) -> bytes:
+        """The bytes of this page with other columns in the place of some."""
+        return bytes(self._page[:HEADER_BYTES]) + self._columns.replaced(columns)
+
+    def row(self, place: int) -> Entry:
+        """One entry."""
+        return Entry._make([column[place] for column in self.fields()])
 
     def identities(self) -> list[tuple[int, int, int, int, int] | None]:
         """(st_mode, size, mtime, ctime, inode) per entry; None where the entry must be read again in any case."""
@@ -199,19 +244,24 @@ class EntryPage:
     def rows(self) -> list[Entry]:
         """All entries."""
         if self._rows is None:
-            self._rows = list(map(Entry._make, zip(*self._lists(), strict=True)))
+            self._rows = list(map(Entry._make, zip(*self.fields(), strict=True)))
         return self._rows
 
     def some_rows(self, wants: Callable[[int, int, tuple[SegmentName, ...]], bool]) -> list[tuple[int, Entry]]:
         """(place, entry) of those whose (type, link group, segments) are wanted; the others are not put together."""
-        lists = self._lists()
+        lists = self.fields()
         keep = list(map(wants, lists[2], lists[10], lists[18]))
         return list(zip(compress(range(self.count), keep),
                         map(Entry._make, zip(*(compress(column, keep) for column in lists), strict=True)),
                         strict=True))  # fmt: skip
 
-    def _lists(self) -> list[Sequence[Any]]:
-        """One list per field of an entry, in the order of `Entry`."""
+    def fields(self) -> list[Sequence[Any]]:
+        """One list per field of an entry, in the order of `Entry`; not to be changed."""
+        if self._fields is None:
+            self._fields = self._decoded_fields()
+        return self._fields
+
+    def _decoded_fields(self) -> list[Sequence[Any]]:
         columns, count = self._columns, self.count
         folders = [folder for folder, start, end in self.folders for _ in range(start, end)]
         counts = columns.integers(20, count)

@@ -26,12 +26,9 @@ from blake3 import blake3
 from msgspec import Struct
 
 from shared.errors import DamagedError, HostileError
-from siteagent.store.catalog import Catalog
-from siteagent.store.chunklist import PageSource
 from siteagent.store.columns import Columns, encode_columns
 from siteagent.store.nameruns import decode_names, encode_names
 from siteagent.store.names import SegmentName
-from siteagent.store.page import side_segments
 
 MAGIC, VERSION = b"FKrc", 1
 STEPS_MAX = 32
@@ -51,16 +48,6 @@ class Reach(Struct, frozen=True):
     total: int
     added: frozenset[SegmentName]
     removed: frozenset[SegmentName]
-
-
-def reach_of(catalog: Catalog, source: PageSource) -> set[SegmentName]:
-    """Every segment a catalog needs, from its pages' own sets; reads index pages and tables, no entry page."""
-    needed: set[SegmentName] = set()
-    for row, _ in catalog.index_rows():
-        needed.add(row.segment)
-        needed |= source.frame_closure(row.segment, row.page_id)
-        needed.update(side_segments(source.side(row.segment, row.page_id)))
-    return needed
 
 
 def difference(site: bytes, snapshot: bytes, segments: set[SegmentName], base: Reach | None,

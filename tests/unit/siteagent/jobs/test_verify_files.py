@@ -6,16 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from shared.facts import VerificationDone
+from siteagent.capture.capture import Capture, Draft
 from siteagent.home import Home
-from siteagent.jobs import backup as backup_job
 from siteagent.jobs import packcheck
 from siteagent.jobs.verify import verify
-from siteagent.store.catalog import Catalog
-from siteagent.store.chunklist import PageSource
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import Row, read_trailer
-from siteagent.store.reach import reach_of
 from tests.support.homes import (
     Place,
     contents,
@@ -111,13 +108,13 @@ def test_a_reach_that_differs_from_the_pages_own_sets_is_noticed(
     place: Place, monkeypatch: pytest.MonkeyPatch, more: bool
 ) -> None:
     """One program writes both, so only a bug makes them differ: garbage collection must not be the first to notice."""
-    bogus = segment_name(b"b" * 16, 1)
+    bogus, run = segment_name(b"b" * 16, 1), Capture.run
 
-    def wrong(catalog: Catalog, source: PageSource) -> set[SegmentName]:
-        needed = reach_of(catalog, source)
-        return needed | {bogus} if more else set(sorted(needed)[1:])
+    def wrong(capture: Capture) -> Draft:
+        draft = run(capture)
+        return draft._replace(needed=draft.needed | {bogus} if more else set(sorted(draft.needed)[1:]))
 
-    monkeypatch.setattr(backup_job, "reach_of", wrong)
+    monkeypatch.setattr(Capture, "run", wrong)
     place.write("new", b"n")
     with place.open() as home:
         place.backup(home)

@@ -13,7 +13,7 @@ from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.entry import Entry
 from siteagent.store.names import segment_name
 from siteagent.store.page import INLINE_VALUE_MAX, encode_index, encode_side
-from siteagent.store.reach import reach_of
+from tests.support.reaches import reach_of
 from tests.support.stores import BOUNDARY_KEY, RUN, PageMemory, build, entry, rebuild, tree_entries
 
 COMPONENTS = st.one_of(
@@ -133,6 +133,40 @@ def test_runs_of_unchanged_rows_that_end_within_a_page_are_written_row_by_row() 
     assert root.page_id == build(expected, PageMemory()).page_id
 
 
+@given(st.dictionaries(st.integers(0, 1499), st.sampled_from(["time", "content", "target", "empty"]), max_size=200),
+       st.sets(st.integers(0, 1499), max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_patched_pages_are_those_of_a_catalog_built_anew(changes: dict[int, str], removed: set[int]) -> None:
+    entries, memory = _many(1500), PageMemory()
+    before = build(entries, memory)
+    after = {n: _changed(one, changes[n]) if n in changes else one for n, one in enumerate(entries) if n not in removed}
+    patching = CatalogBuilder(memory, BOUNDARY_KEY, lambda _: set())
+    number = 0
+    for leaf in Catalog(memory, before).leaves():
+        for place in range(leaf.page.count):
+            if number in changes and number not in removed:
+                patching.add_changed(leaf, place, after[number])
+            elif number not in removed:
+                patching.add_unchanged(leaf, place, place + 1)
+            number += 1
+    fresh = PageMemory(RUN)
+    root = build(list(after.values()), fresh)
+    assert patching.finish().page_id == root.page_id
+    catalog, anew = Catalog(memory, Root(root.page_id, memory.places[root.page_id], root.level)), Catalog(fresh, root)
+    assert [row.segments for row in catalog.entries()] == [row.segments for row in anew.entries()]
+    assert reach_of(catalog, memory) == patching.needed
+
+
+def _changed(one: Entry, how: str) -> Entry:
+    if how == "time":
+        return one._replace(mtime_ns=one.mtime_ns + 10**12, ctime_ns=-5)
+    if how == "content":
+        return one._replace(ids=b"c" * 32, segments=(segment_name(RUN, 5),), size=9)
+    if how == "target":
+        return one._replace(xattrs=b"\0value")
+    return one._replace(ids=b"", segments=(), size=0)
+
+
 def test_an_empty_catalog() -> None:
     memory = PageMemory()
     assert build([], memory) == EMPTY
@@ -184,7 +218,8 @@ def test_the_reach_of_a_catalog_is_its_pages_and_all_they_name() -> None:
     for one in with_list:
         builder.add(one)
     root = builder.finish()
-    assert reach_of(Catalog(memory, root), memory) == data | set(memory.places.values()) | {far}
+    expected = data | set(memory.places.values()) | {far}
+    assert reach_of(Catalog(memory, root), memory) == builder.needed == expected
 
 
 def test_a_catalog_whose_levels_lie_is_refused() -> None:
