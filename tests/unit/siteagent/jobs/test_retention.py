@@ -111,7 +111,8 @@ def test_the_hour_that_comes_twice_when_summer_time_ends_is_two_hours() -> None:
 
 
 def test_the_hour_that_is_left_out_in_spring_is_not_missed() -> None:
-    assert set(kept("hourly 3", series("2026-03-29T00:30", "2026-03-29T01:30", "2026-03-29T02:30"), BERLIN)) == {0, 1, 2}
+    hours = series("2026-03-29T00:30", "2026-03-29T01:30", "2026-03-29T02:30")
+    assert set(kept("hourly 3", hours, BERLIN)) == {0, 1, 2}
 
 
 def test_of_two_in_the_same_moment_the_later_one_in_the_log_is_the_newer() -> None:
