@@ -120,16 +120,16 @@ def _decide(home: Home, who: Who, job: RunningJob, result: Forgetting, rules: st
 
 def _require_others(history: History, going: Sequence[SnapshotEntry]) -> None:
     """Raise RefusedError when a NAME would be left without a good snapshot (without any, where none is good)."""
-    ids = {entry.id for entry in going}
     for entry in going:
-        if entry.summary is None:
-            if entry.mark is not Mark.ERASED:
-                raise _last(entry, "this snapshot cannot be read: it may be the last good one of its name")
-            continue
-        series = history.snapshots_named(entry.summary.name)
-        precious = [other for other in series if is_good(other)] or series
-        if entry.id in {other.id for other in precious} <= ids:
-            raise _last(entry, f"this is the last {'good ' * is_good(entry)}snapshot of {entry.summary.name}")
+        if entry.summary is None and entry.mark is not Mark.ERASED:
+            raise _last(entry, "this snapshot cannot be read: it may be the last good one of its name")
+    ids = {entry.id for entry in going}
+    for name in sorted({entry.summary.name for entry in going if entry.summary is not None}):
+        series = history.snapshots_named(name)
+        precious = [entry for entry in series if is_good(entry)] or series
+        if all(entry.id in ids for entry in precious):
+            newest = precious[-1]
+            raise _last(newest, f"this is the last {'good ' * is_good(newest)}snapshot of {name}")
 
 
 def _last(entry: SnapshotEntry, message: str) -> RefusedError:
@@ -221,7 +221,7 @@ def _excess(judged: list[Judged]) -> str:
 def _last_applied(home: Home, name: str) -> tuple[str, ...]:
     """What the newest rule run that came to its end for the same NAMEs was asked for."""
     names = (name,) if name else ()
-    for job in reversed(home.ledger.history().jobs):
+    for job in home.ledger.history().newest_jobs():
         what = job.started.what if job.kind == _JOB and job.outcome == "done" and job.started is not None else ()
         if what[:1] == ("keep",) and what[2:] == names:
             return what

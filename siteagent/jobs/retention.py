@@ -9,8 +9,9 @@ Rules are written `last 3, daily 14, weekly 8, monthly 12, yearly 7, within 30d,
 | within SPAN           | whatever is no older than SPAN before the newest good one                                  |
 | tag T                 | whatever has this tag                                                                      |
 
-- Buckets go by the log's time, which never runs backwards; only those that hold snapshots are counted, so a machine
-  that was off for a month loses nothing by it. `within` does not look at the clock either.
+- Buckets go by the log's time, which never runs backwards and is that of the end of a backup: one from 23:50 to 0:10
+  belongs to the later day. Only those that hold snapshots are counted, so a machine that was off for a month loses
+  nothing by it. `within` does not look at the clock either.
 - Of a bucket the newest good snapshot is kept, and where there is none the newest partial one. Buckets with good
   snapshots are counted by themselves: partial ones push none of them out.
 - The newest good snapshot is always kept (of a NAME that has none, the newest), and so is what cannot be read.
@@ -29,7 +30,6 @@ from shared.durations import parse_duration
 from shared.errors import UsageError
 from siteagent.ledger.state import SnapshotEntry
 
-LAST_GOOD = "last good"
 _COUNT_MAX, _RULES_MAX, _TEXT_MAX = 100_000, 100, 10_000
 _OWN_TIME_LIMIT_NS = 3600 * 10**9
 _BUCKETS: dict[str, Callable[[datetime], str]] = {
@@ -166,7 +166,7 @@ class _Series:
         """Note what no rule may drop."""
         good = next(filter(self._is_good, self._newest_first), None)
         if good is not None:
-            self._keep(good, LAST_GOOD)
+            self._keep(good, "last good")
         elif self._newest_first:
             self._keep(self._newest_first[0], "last of its name")
         for number, entry in enumerate(self._snapshots):

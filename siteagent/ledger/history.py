@@ -6,7 +6,7 @@ asked for, so that a log of ten thousand facts costs little to open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -184,6 +184,10 @@ class History:
     def jobs(self) -> list[JobEntry]:
         """All jobs in the order they started."""
         return [open_job(row) for row in self._state.jobs]
+
+    def newest_jobs(self) -> Iterator[JobEntry]:
+        """All jobs, the one that started last first; each is opened when it is asked for."""
+        return map(open_job, reversed(self._state.jobs))
 
     @property
     def open_jobs(self) -> list[JobEntry]:

@@ -314,3 +314,11 @@ def test_log_time_now_is_never_before_the_newest_fact(site: Site) -> None:
         assert ledger.now_ns() == site.clock.wall_ns
         site.clock.wall_ns -= 5 * HOUR_NS
         assert ledger.now_ns() == newest.time_ns
+
+
+def test_the_newest_jobs_come_first(site: Site) -> None:
+    with site.create() as ledger:
+        ledger.record(*site.backup(), *site.backup())
+        jobs = ledger.history().jobs
+        assert list(ledger.history().newest_jobs()) == jobs[::-1]
+        assert len(jobs) == 2
