@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shared.decisions import SegmentsSwept
 from shared.errors import RefusedError
@@ -22,6 +23,7 @@ from siteagent.jobs.forget import (
 from siteagent.jobs.holds import HoldRequest, place_hold
 from siteagent.jobs.recall import recall
 from siteagent.jobs.retention import parse_rules
+from siteagent.ledger.reading import Mark
 from tests.support.homes import Place
 from tests.support.series import entries, kinds, take, take_daily
 from tests.support.site import WHO
@@ -85,6 +87,8 @@ def test_the_grace_runs_in_log_time(place: Place) -> None:
     with place.open() as home:
         result = forget_named(home, WHO, entries(home, ids[:1]), Manner(grace_ns=HOUR_NS))
         assert result.sweep_after_ns == log_ns + HOUR_NS
+        rehearsal = by_rules(home, "last 1", Manner(grace_ns=HOUR_NS), confirms_clock=True)
+        assert rehearsal.sweep_after_ns == log_ns + HOUR_NS
 
 
 def test_what_is_forgotten_already_stays_as_it_is(place: Place, home: Home) -> None:
@@ -141,6 +145,15 @@ def test_what_was_erased_may_go_by_its_id(place: Place, home: Home) -> None:
     home.ledger.erase_subject(Subject(kind="source", name="docs"), "asked for")
     assert by_rules(home, "last 1").forgotten == []
     assert ids_of(forget_named(home, WHO, entries(home, ids), Manner())) == ids
+
+
+def test_what_cannot_be_read_may_be_the_last_good_one(place: Place, home: Home) -> None:
+    ids = take_daily(place, home, 2)
+    closed = [replace(entry, summary=None, mark=Mark.UNREADABLE) for entry in entries(home, ids[:1])]
+    with pytest.raises(RefusedError, match="it may be the last good one"):
+        forget_named(home, WHO, closed, Manner())
+    forget_named(home, WHO, closed, Manner(), allows_last=True)
+    assert wanted(home) == ids[1:]
 
 
 # Holds
@@ -256,7 +269,10 @@ def test_rules_that_were_agreed_to_are_not_asked_about_again_others_are(place: P
         by_rules(home, "last 1")
     with pytest.raises(RefusedError, match="more than half"):
         by_rules(home, "last 2", name="docs")
-    by_rules(home, "last 9")
+    assert by_rules(home, "last 99", name="docs").forgotten == []
+    assert len(by_rules(home, "last 2").forgotten) == 8
+    take_daily(place, home, 8)
+    by_rules(home, "last 99")
     with pytest.raises(RefusedError, match="more than half"):
         by_rules(home, "last 2")
 

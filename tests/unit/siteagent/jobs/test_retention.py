@@ -183,9 +183,16 @@ def test_a_time_that_is_not_its_own_drops_nothing() -> None:
     assert found[41] == ("daily 1970-04-12",)
 
 
-def test_a_long_time_between_start_and_end_is_its_own() -> None:
-    slow = taken_at(10 * DAY_NS, number=0)
-    assert set(kept("last 1", [slow, taken_at(11 * DAY_NS, number=1, own_time_ns=11 * DAY_NS - HOUR_NS)])) == {1}
+def test_a_time_that_is_not_its_own_takes_no_place_of_another() -> None:
+    mixed = [taken_at(9 * DAY_NS, number=0), taken_at(10 * DAY_NS, number=1),
+             taken_at(20 * DAY_NS, number=2, own_time_ns=0)]  # fmt: skip
+    assert kept("daily 1", mixed) == {1: ("daily 1970-01-11",), 2: ("last good", "time not its own")}
+    assert set(kept("within 1d", mixed)) == {0, 1, 2}
+
+
+def test_an_hour_between_end_and_record_is_no_other_time() -> None:
+    late = [taken_at(day * DAY_NS, number=day, own_time_ns=day * DAY_NS - HOUR_NS - 1) for day in (1, 2)]
+    assert set(kept("last 1", late)) == {2}
 
 
 # What holds for all rules
