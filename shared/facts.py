@@ -111,8 +111,13 @@ class SubjectErasedSealed(Part, frozen=True, kw_only=True):
     reason: str
 
 
+CLOCK_CONFIRMED = "confirm-clock"
+"""Kind of the job by which a person says that the clock is right: jumps before it no longer suspend expiry."""
+
+
 class JobStarted(Part, frozen=True, kw_only=True):
-    """A job began. `kind`: backup, restore, verify, repair, key, init; `run` is empty when it writes no segments."""
+    """A job began. `kind`: backup, restore, verify, repair, key, init, forget, unforget, hold, release, label,
+    confirm-clock; `run` is empty when it writes no segments."""
 
     job: Id
     kind: str

@@ -17,6 +17,7 @@ from siteagent.cli.cmd_backup_report import report, report_preview
 from siteagent.cli.progress import Progress, Sample
 from siteagent.cli.session import Session, host_name, user_name
 from siteagent.cli.sizes import parse_share, parse_size
+from siteagent.cli.tags import check_tag
 from siteagent.home import Home
 from siteagent.jobs.backup import BackupRequest, BackupResult, back_up
 from siteagent.sources.base import SourceError, View
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from siteagent.sources.selection import PatternSelection
 
 _DAY_NS = 86_400 * 10**9
-_TAG_MAX, _PATHS_MAX_BYTES = 100, 1 << 16
+_PATHS_MAX_BYTES = 1 << 16
 
 
 def add_options(parser: ArgumentParser, _: str) -> None:
@@ -62,7 +63,7 @@ def run(session: Session) -> int:
     """Take a snapshot; exit code 3 when a file changed in every retry or could not be read (see the report)."""
     options = session.options
     source = _command_source(session) if options.stdin_from_command or options.stdin_name else _file_source(session)
-    tags = tuple(_tag(tag) for tag in options.tag)
+    tags = tuple(map(check_tag, options.tag))
     if options.name is not None:
         check_name(options.name)
     with session.open_home() as home:
@@ -204,12 +205,6 @@ def _recorded(roots: list[bytes]) -> tuple[bytes, ...]:
     if sum(map(len, roots)) <= _PATHS_MAX_BYTES:
         return tuple(roots)
     return (os.path.commonpath(roots),)
-
-
-def _tag(tag: str) -> str:
-    if not (0 < len(tag) <= _TAG_MAX and tag.isprintable()):
-        raise UsageError(f"a tag has 1 to {_TAG_MAX} printable characters", subject=tag, next_step="write another tag")
-    return tag
 
 
 def _read(path: str) -> bytes:

@@ -1,54 +1,84 @@
-"""`farkeep snapshots`: the snapshots of a home, oldest first."""
+"""`farkeep snapshots`: the snapshots of a home, oldest first, and those that are forgotten."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
 
 from shared.names import check_name
 from siteagent.cli.moment import local_time, rfc3339
-from siteagent.cli.output import Json
+from siteagent.cli.output import Json, plain
 from siteagent.cli.session import Session
 from siteagent.cli.sizes import shown_count, shown_size
-from siteagent.ledger.state import SnapshotEntry
+from siteagent.jobs.holds import hold_of
+from siteagent.ledger.state import Hold, SnapshotEntry
 
-_HEADINGS = ("snapshot", "time", "name", "files>", "size>", "quality", "host", "tags")
+_HEADINGS = ("snapshot", "time", "name", "files>", "size>", "quality", "host", "tags", "held", "note")
 
 
 def add_options(parser: ArgumentParser, _: str) -> None:
     """The options of snapshots."""
     parser.add_argument("--name", help="only snapshots of this name")
+    parser.add_argument("--forgotten", "--all", action="store_true",
+                        help="JSON: forgotten snapshots too (for people they are always listed, apart)")
 
 
 def run(session: Session) -> int:
-    """List them. JSON: a list of {snapshot, name, time, files, bytes_seen, quality, tags, host}."""
+    """List them.
+
+    JSON: a list of {snapshot, name, time, files, bytes_seen, quality, tags, host, note, held, forgotten, sweep_after};
+    `held` is null, "hold" or "lock"; `forgotten` (since when) and `sweep_after` are null for what is wanted.
+    """
     name, output = session.options.name, session.output
+    if name is not None:
+        check_name(name)
     with session.open_home() as home:
-        history = home.ledger.history()
-        entries = history.wanted if name is None else history.snapshots_named(check_name(name))
+        history, now_ns = home.ledger.history(), home.ledger.now_ns()
+        entries = [entry for entry in history.snapshots if name is None or _name(entry) == name]
+        held = {entry.id: _held(hold_of(history.holds, entry, now_ns)) for entry in entries}
+    wanted = [entry for entry in entries if not entry.is_forgotten]
     if output.is_json or output.is_jsonl:
-        output.records(map(_record, entries))
+        output.records(_record(entry, held) for entry in (entries if session.options.forgotten else wanted))
         return 0
-    output.table(_HEADINGS, _cells(entries))
-    output.say(f"{len(entries)} snapshots")
+    output.table(_HEADINGS, (_cells(entry, held) for entry in wanted))
+    output.say(f"{len(wanted)} snapshots")
+    forgotten = [entry for entry in entries if entry.is_forgotten]
+    if forgotten:
+        output.line("")
+        output.table(("forgotten", *_HEADINGS[1:], "may be swept"), (_forgotten_cells(entry, held, now_ns)
+                                                                     for entry in forgotten))
+        output.say(f"{len(forgotten)} forgotten; `farkeep unforget` takes them back")
     return 0
 
 
-def _record(entry: SnapshotEntry) -> dict[str, Json]:
+def _name(entry: SnapshotEntry) -> str | None:
+    return entry.summary.name if entry.summary is not None else None
+
+
+def _held(hold: Hold | None) -> str:
+    return "" if hold is None else "lock" if hold.is_lock else "hold"
+
+
+def _record(entry: SnapshotEntry, held: dict[bytes, str]) -> dict[str, Json]:
     summary = entry.summary
+    unread = entry.mark.value if entry.mark else None
+    return {
+        "snapshot": entry.id.hex(), "name": summary.name if summary else None,
+        "time": rfc3339(summary.time_ns if summary else entry.time_ns), "files": summary.files if summary else None,
+        "bytes_seen": summary.bytes_seen if summary else None, "quality": summary.quality if summary else unread,
+        "tags": list(map(plain, entry.tags)), "host": summary.host if summary else None, "note": plain(entry.note),
+        "held": held[entry.id] or None, "forgotten": rfc3339(entry.forgotten_ns) if entry.is_forgotten else None,
+        "sweep_after": rfc3339(entry.sweep_after_ns) if entry.is_forgotten else None,
+    }  # fmt: skip
+
+
+def _cells(entry: SnapshotEntry, held: dict[bytes, str]) -> tuple[str, ...]:
+    summary, digits, labels = entry.summary, entry.id.hex()[:12], (" ".join(entry.tags), held[entry.id], entry.note)
     if summary is None:
-        return {"snapshot": entry.id.hex(), "name": None, "time": rfc3339(entry.time_ns), "files": None,
-                "bytes_seen": None, "quality": entry.mark.value if entry.mark else None, "tags": [], "host": None}
-    return {"snapshot": entry.id.hex(), "name": summary.name, "time": rfc3339(summary.time_ns), "files": summary.files,
-            "bytes_seen": summary.bytes_seen, "quality": summary.quality, "tags": list(summary.tags),
-            "host": summary.host}  # fmt: skip
+        return digits, local_time(entry.time_ns), f"({entry.mark.value if entry.mark else '?'})", *[""] * 4, *labels
+    return (digits, local_time(summary.time_ns), summary.name, shown_count(summary.files),
+            shown_size(summary.bytes_seen), summary.quality, summary.host, *labels)
 
 
-def _cells(entries: list[SnapshotEntry]) -> Iterator[tuple[str, ...]]:
-    for entry in entries:
-        summary, digits = entry.summary, entry.id.hex()[:12]
-        if summary is None:
-            yield digits, local_time(entry.time_ns), f"({entry.mark.value if entry.mark else '?'})", *[""] * 5
-            continue
-        yield (digits, local_time(summary.time_ns), summary.name, shown_count(summary.files),
-               shown_size(summary.bytes_seen), summary.quality, summary.host, " ".join(summary.tags))
+def _forgotten_cells(entry: SnapshotEntry, held: dict[bytes, str], now_ns: int) -> tuple[str, ...]:
+    when = "by the next prune" if entry.sweep_after_ns <= now_ns else f"from {local_time(entry.sweep_after_ns)}"
+    return *_cells(entry, held), f"when no {held[entry.id]} keeps it" if held[entry.id] else when

@@ -21,7 +21,8 @@ def run(session: Session) -> int:
         found = stats(home)
     output = session.output
     output.document({
-        "site": found.site.hex(), "site_name": found.site_name, "snapshots": found.snapshots, "names": found.names,
+        "site": found.site.hex(), "site_name": found.site_name, "snapshots": found.snapshots,
+        "forgotten": found.forgotten, "names": found.names,
         "oldest": rfc3339(found.oldest_ns) if found.snapshots else None,
         "newest": rfc3339(found.newest_ns) if found.snapshots else None, "bytes_seen": found.bytes_seen,
         "packs": found.packs, "segments": found.segments, "damaged_segments": found.damaged_segments,
@@ -48,6 +49,8 @@ def _lines(found: Stats) -> list[tuple[str, str]]:
         ("index (a cache)", shown_size(found.bytes_index)),
         ("free on the disk", shown_size(found.bytes_free)),
     ]
+    if found.forgotten:
+        lines.insert(2, ("forgotten", f"{shown_count(found.forgotten)}, not swept yet"))
     if found.snapshots:
         lines.insert(2, ("time", f"{local_time(found.oldest_ns)} to {local_time(found.newest_ns)}"))
     if found.damaged_segments:

@@ -5,6 +5,7 @@
 | home            | --home            | FARKEEP_HOME                                                 | -               |
 | key file        | --key-file        | FARKEEP_KEY_FILE                                             | key_file        |
 | passphrase file | --passphrase-file | FARKEEP_PASSPHRASE_FILE, then $CREDENTIALS_DIRECTORY/farkeep | passphrase_file |
+| time to recall  | --after (forget)  | -                                                            | sweep_after     |
 
 `init --key-file` remembers the key file in H/farkeep.toml; relative paths there are taken relative to the home.
 """
@@ -19,17 +20,18 @@ from typing import NamedTuple
 from shared.errors import RefusedError, UsageError
 
 FILE = "farkeep.toml"
-_KNOWN = frozenset({"key_file", "passphrase_file"})
+_KNOWN = frozenset({"key_file", "passphrase_file", "sweep_after"})
 _LIMIT_BYTES = 1 << 20
 
 
 class Settings(NamedTuple):
-    """What was found. Paths are absolute; empty where nothing was named."""
+    """What was found. Paths are absolute; empty where nothing was named, as is `sweep_after` (a length of time)."""
 
     home: str
     key_file: str = ""
     passphrase_file: str = ""
     wait_s: float = 0.0
+    sweep_after: str = ""
 
 
 def find_settings(options: Namespace, environment: Mapping[str, str]) -> Settings:
@@ -49,6 +51,7 @@ def find_settings(options: Namespace, environment: Mapping[str, str]) -> Setting
         key_file=os.path.abspath(key_file) if key_file else _stored_path(home, stored, "key_file"),
         passphrase_file=_passphrase_file(options, environment) or _stored_path(home, stored, "passphrase_file"),
         wait_s=_wait(options.wait),
+        sweep_after=stored.get("sweep_after", ""),
     )
 
 

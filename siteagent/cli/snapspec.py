@@ -2,13 +2,14 @@
 
 SNAP = an id (32 hexadecimal digits), a prefix of 6 or more of them, `latest`, `NAME@latest` or `NAME@TIME` (the last
 one at or before it; see `moment` for what TIME may be). SNAP ends at the first `:/`; what follows the colon is the
-absolute path that was backed up.
+absolute path that was backed up. A forgotten snapshot is found by its id alone.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -60,6 +61,19 @@ def find_snapshot(history: History, snap: str) -> SnapshotEntry:
     return _by_prefix(history, snap.lower())
 
 
+def find_snapshots(history: History, texts: Sequence[str]) -> list[SnapshotEntry]:
+    """The snapshots that these words name, each once; raises like `find_snapshot`, and UsageError for a path."""
+    found = dict[bytes, SnapshotEntry]()
+    for text in texts:
+        spec = parse_spec(text)
+        if spec.path is not None:
+            raise UsageError("only whole snapshots can be named here", subject=text,
+                             next_step="leave out what follows the colon")
+        entry = find_snapshot(history, spec.snap)
+        found[entry.id] = entry
+    return list(found.values())
+
+
 def _by_prefix(history: History, prefix: str) -> SnapshotEntry:
     found = [snapshot for snapshot in history.snapshot_ids if snapshot.hex().startswith(prefix)]
     if len(found) > 1:
@@ -67,6 +81,9 @@ def _by_prefix(history: History, prefix: str) -> SnapshotEntry:
         more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
         raise RefusedError(f"{len(found)} snapshots begin with these digits: {', '.join(shown)}{more}", subject=prefix,
                            next_step="write more digits")
+    if not found and any(snapshot.hex().startswith(prefix) for snapshot in history.swept):
+        raise RefusedError("this snapshot was forgotten and then swept: it is gone", subject=prefix,
+                           next_step="look at `farkeep snapshots` for what there is")
     return _require(history.snapshot(found[0]) if found else None, prefix, "there is no snapshot with this id",
                     "look at `farkeep snapshots`")  # fmt: skip
 

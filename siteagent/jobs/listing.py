@@ -60,6 +60,8 @@ class Stats(Struct, frozen=True):
     site: bytes
     site_name: str
     snapshots: int
+    forgotten: int
+    """Forgotten and not swept yet; `snapshots` does not count them."""
     names: int
     oldest_ns: int
     newest_ns: int
@@ -88,7 +90,8 @@ def stats(home: Home) -> Stats:
     times = [entry.summary.time_ns if entry.summary else entry.time_ns for entry in history.wanted]
     packs = history.packs.values()
     return Stats(
-        site=home.keyring.site_id, site_name=history.site_name, snapshots=len(times), names=len(newest),
+        site=home.keyring.site_id, site_name=history.site_name, snapshots=len(times),
+        forgotten=len(history.forgotten), names=len(newest),
         oldest_ns=min(times, default=0), newest_ns=max(times, default=0),
         bytes_seen=sum(summary.bytes_seen for summary in newest.values()), packs=len(packs),
         segments=sum(pack.segments for pack in packs), damaged_segments=len(history.damaged),

@@ -54,6 +54,7 @@ def _hold_placed(state: State, _: Rows, fact: RecordedFact, clear: HoldPlaced) -
     state.holds.append(Hold(
         id=clear.hold, placed_ns=fact.time_ns, until_ns=clear.until_ns, is_lock=clear.is_lock, is_whole=clear.is_whole,
         snapshots=clear.snapshots, name=sealed.name, user=sealed.user, reason=sealed.reason,
+        subject=fact.subject,
     ))  # fmt: skip
 
 

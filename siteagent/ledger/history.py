@@ -6,7 +6,7 @@ asked for, so that a log of ten thousand facts costs little to open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -14,6 +14,7 @@ from shared.chain import Position
 from shared.codec import decode, encode
 from shared.decisions import PacksReplaced, SegmentsSuperseded, SegmentsSwept
 from shared.facts import (
+    CLOCK_CONFIRMED,
     ClockJumped,
     JobEnded,
     JobEndedSealed,
@@ -35,7 +36,7 @@ from shared.summary import SnapshotSummary
 from siteagent.ledger.decided import DECIDED
 from siteagent.ledger.epochs import LogEpoch, LogEpochs
 from siteagent.ledger.fact_keys import OpenedSubject
-from siteagent.ledger.log_clock import Stamp
+from siteagent.ledger.log_clock import FORWARD_LIMIT_NS, Stamp
 from siteagent.ledger.reading import Mark, RecordedFact
 from siteagent.ledger.state import LIMIT_BYTES, Hold, JobEntry, Row, SnapshotEntry, State, open_job, open_snapshot, raw
 
@@ -94,6 +95,12 @@ class History:
     def jumps(self) -> tuple[ClockJumped, ...]:
         """Jumps of the clock, oldest first."""
         return tuple(self._state.jumps)
+
+    @property
+    def unconfirmed_jumps(self) -> list[ClockJumped]:
+        """Jumps of over an hour that nobody has looked at yet: expiry by rule waits for it."""
+        newer = self._state.jumps[self._state.jumps_confirmed :]
+        return [jump for jump in newer if abs(jump.to_ns - jump.from_ns) >= FORWARD_LIMIT_NS]
 
     @property
     def runs_abandoned(self) -> dict[bytes, int]:
@@ -182,6 +189,10 @@ class History:
         """All jobs in the order they started."""
         return [open_job(row) for row in self._state.jobs]
 
+    def newest_jobs(self) -> Iterator[JobEntry]:
+        """All jobs, the one that started last first; each is opened when it is asked for."""
+        return map(open_job, reversed(self._state.jobs))
+
     @property
     def open_jobs(self) -> list[JobEntry]:
         """Jobs whose end is not recorded: still running, or cut off."""
@@ -269,6 +280,8 @@ class History:
         started = fact.sealed if isinstance(fact.sealed, JobStartedSealed) else None
         entry = JobEntry(job=clear.job, kind=clear.kind, run=clear.run, started_ns=fact.time_ns, started=started)
         row = Row(clear.job, "", False, raw(entry))
+        if clear.kind == CLOCK_CONFIRMED:
+            self._state.jumps_confirmed = len(self._state.jumps)
         self._state.jobs.append(row)
         self._job_rows[row.id] = row
 

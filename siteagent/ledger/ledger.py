@@ -163,6 +163,11 @@ class Ledger:
         """Call back with the new head after every append, before `record` returns."""
         self._on_append = callback
 
+    def now_ns(self) -> int:
+        """Log time now: the clock's, and never before the newest fact."""
+        last = self.history().last_stamp
+        return max(self._clock.now_ns(), last.time_ns if last else 0)
+
     def use_keyring(self, keyring: Keyring) -> None:
         """Work with a rotated keyring; the caller records its new key records."""
         with self._lock:

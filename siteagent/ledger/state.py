@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.chain import NO_DIGEST, Position
+from shared.chain import NO_DIGEST, NO_ID, Position
 from shared.codec import decode, encode
 from shared.facts import ClockJumped, JobEndedSealed, JobStartedSealed, SnapshotTaken
 from shared.keyrecord import KeyRecord
@@ -62,7 +62,8 @@ class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps snapshots from being forgotten or swept, while it lasts; times are log times.
 
-    It holds `snapshots`, or every snapshot of `name`, or (`is_whole`, no name) everything.
+    It holds `snapshots`, or every snapshot of `name`, or (`is_whole`, no name) everything. `subject` is the pseudonym
+    of the source that a hold by name is about: it still tells which snapshots are meant when a name cannot be read.
     """
 
     id: bytes
@@ -74,15 +75,30 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     user: str
     reason: str
+    subject: bytes = NO_ID
+
+    @property
+    def is_everything(self) -> bool:
+        """True when it holds every snapshot of the site."""
+        return self.is_whole and not self.name and self.subject == NO_ID
+
+    def is_over(self, now_ns: int) -> bool:
+        """True when it came to its end by time."""
+        return 0 < self.until_ns <= now_ns
 
     def holds(self, snapshot: SnapshotEntry, now_ns: int) -> bool:
-        """True when it keeps this snapshot now. A hold whose sealed part is unreadable holds what it might."""
-        if self.until_ns and now_ns >= self.until_ns:
+        """True when it keeps this snapshot now; where a name cannot be read it keeps what it might mean."""
+        if self.is_over(now_ns):
             return False
-        if self.is_whole and not self.name:
+        if snapshot.id in self.snapshots:
             return True
-        name = snapshot.summary.name if snapshot.summary else ""
-        return snapshot.id in self.snapshots or (bool(self.name) and self.name == name)
+        if not (self.is_whole or self.name):
+            return False
+        if self.subject != NO_ID and self.subject == snapshot.subject:
+            return True
+        if self.name and snapshot.summary is not None:
+            return self.name == snapshot.summary.name
+        return self.subject == NO_ID
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
@@ -109,6 +125,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     subjects: list[OpenedSubject] = []
     erased: list[bytes] = []
     jumps: list[ClockJumped] = []
+    jumps_confirmed: int = 0
     runs_abandoned: list[tuple[bytes, int]] = []
     damaged: list[tuple[bytes, Position]] = []
     packs: msgspec.Raw = msgspec.Raw(b"\x90")

@@ -71,7 +71,10 @@ def test_backup_dry_run(farkeep: Farkeep, place: Path) -> None:
 def test_snapshots(farkeep: Farkeep) -> None:
     rows = farkeep.snapshots("--name", "docs").json()
     assert [set(row) for row in rows] == [
-        {"snapshot", "name", "time", "files", "bytes_seen", "quality", "tags", "host"}] * 2  # fmt: skip
+        {"snapshot", "name", "time", "files", "bytes_seen", "quality", "tags", "host", "note", "held", "forgotten",
+         "sweep_after"}] * 2  # fmt: skip
+    assert [(row["note"], row["held"], row["forgotten"], row["sweep_after"]) for row in rows] == [
+        ("", None, None, None)] * 2  # fmt: skip
     assert rows[0]["tags"] == ["one", "two"]
     assert rows[0]["time"] < rows[1]["time"]
     lines = farkeep.run("snapshots", "--jsonl", "--name", "docs", is_json=False).stdout.splitlines()
@@ -102,8 +105,8 @@ def test_ls_of_a_whole_snapshot_is_everything(farkeep: Farkeep, place: Path) -> 
 
 def test_stats(farkeep: Farkeep) -> None:
     assert set(farkeep.run("stats").json()) == {
-        "site", "site_name", "snapshots", "names", "oldest", "newest", "bytes_seen", "packs", "segments",
-        "damaged_segments", "bytes_stored", "bytes_data", "bytes_catalog", "bytes_manifests", "bytes_log",
+        "site", "site_name", "snapshots", "forgotten", "names", "oldest", "newest", "bytes_seen", "packs",
+        "segments", "damaged_segments", "bytes_stored", "bytes_data", "bytes_catalog", "bytes_manifests", "bytes_log",
         "bytes_index", "bytes_free",
     }  # fmt: skip
 
@@ -187,6 +190,7 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_tables_for_people_go_to_standard_output_and_prose_to_standard_error(farkeep: Farkeep) -> None:
     result = farkeep.run("snapshots", is_json=False)
     assert result.stdout.decode().splitlines()[0].split() == [
-        "snapshot", "time", "name", "files", "size", "quality", "host", "tags"]  # fmt: skip
+        "snapshot", "time", "name", "files", "size", "quality", "host", "tags", "held",
+        "note"]  # fmt: skip
     assert "snapshots" in result.stderr
     assert farkeep.run("snapshots", "-q", is_json=False).stderr == ""

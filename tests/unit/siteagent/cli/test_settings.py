@@ -90,3 +90,9 @@ def test_a_passphrase_file_that_is_missing_or_empty_is_refused(tmp_path: Path) -
 def test_a_senseless_wait_is_refused(wait: float) -> None:
     with pytest.raises(UsageError, match="no time to wait"):
         find_settings(options(home="/h", wait=wait), {})
+
+
+def test_the_time_to_recall_is_kept_as_it_is_written(home: Path) -> None:
+    assert find_settings(options(home=str(home)), {}).sweep_after == ""
+    (home / "farkeep.toml").write_bytes(encode_file({"sweep_after": "30d"}))
+    assert find_settings(options(home=str(home)), {}).sweep_after == "30d"

@@ -2,12 +2,13 @@
 
 import pytest
 
+from shared.decisions import SegmentsSwept, SnapshotsForgotten, SnapshotsForgottenSealed
 from shared.errors import RefusedError, UsageError
 from siteagent.cli.moment import parse_moment, rfc3339
-from siteagent.cli.snapspec import find_snapshot, parse_spec
+from siteagent.cli.snapspec import find_snapshot, find_snapshots, parse_spec
 from siteagent.ledger.history import History
 from siteagent.ledger.reading import Mark
-from tests.support.histories import add_snapshot, new_history
+from tests.support.histories import add_fact, add_snapshot, new_history
 
 DAY_NS = 86_400 * 10**9
 START_NS = parse_moment("2026-03-01T12:00:00.5Z")
@@ -107,3 +108,37 @@ def test_an_erased_snapshot_is_found_by_its_id_but_has_no_name(history: History)
     assert find_snapshot(history, "555555").id == erased
     assert find_snapshot(history, "docs@latest").id == THREE
     assert find_snapshot(history, "docs@2999-01-01").id == THREE
+
+
+def forget(history: History, *snapshots: bytes) -> None:
+    clear = SnapshotsForgotten(decision=bytes(16), snapshots=snapshots, sweep_after_ns=START_NS)
+    add_fact(history, clear, SnapshotsForgottenSealed(user="u", host="h"), START_NS + 9 * DAY_NS)
+
+
+def test_a_forgotten_snapshot_is_found_by_its_id_and_by_nothing_else(history: History) -> None:
+    forget(history, THREE, OTHER)
+    assert find_snapshot(history, "123456").id == THREE
+    assert find_snapshot(history, "latest").id == find_snapshot(history, "docs@latest").id == TWO
+    assert find_snapshot(history, "docs@2999-01-01").id == TWO
+    with pytest.raises(RefusedError, match="no snapshot of this name") as caught:
+        find_snapshot(history, "mail@latest")
+    assert caught.value.next_step == "the names are: docs"
+
+
+def test_a_swept_snapshot_is_said_to_be_gone(history: History) -> None:
+    forget(history, THREE)
+    add_fact(history, SegmentsSwept(job=bytes(16), snapshots=(THREE,), segments=b""), None, START_NS + 10 * DAY_NS)
+    for snap in ("123456", THREE.hex()):
+        with pytest.raises(RefusedError, match="forgotten and then swept: it is gone"):
+            find_snapshot(history, snap)
+    add_snapshot(history, bytes.fromhex("12345699".ljust(32, "0")), "docs", START_NS)
+    assert find_snapshot(history, "123456").id.hex().startswith("12345699")
+
+
+def test_several_are_found_in_the_order_they_were_named_each_once(history: History) -> None:
+    found = find_snapshots(history, ["latest", ONE.hex(), "docs@latest", "mail@latest", "abcdef11"])
+    assert [entry.id for entry in found] == [OTHER, ONE, THREE]
+    assert find_snapshots(history, []) == []
+    for text in ("latest:/", "docs@latest:/a"):
+        with pytest.raises(UsageError, match="only whole snapshots"):
+            find_snapshots(history, [text])
