@@ -6,12 +6,13 @@ Nothing is acknowledged here: the caller finishes the store, writes manifest and
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
 from shared.clock import Clock
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, FarkeepError, HostileError
 from shared.sealing import keyed_id
 from shared.summary import EntryCounts
 from shared.tree import ANCESTOR, CHANGED, FILE, HOLE, LINK, RACY, UNREADABLE, key_of, path_of
@@ -19,6 +20,7 @@ from siteagent.capture.ancestry import NONE as NO_ANCESTRY
 from siteagent.capture.ancestry import Ancestry
 from siteagent.capture.content import Content, ContentReader, Earlier
 from siteagent.capture.deltas import Awaited
+from siteagent.capture.moves import Moves
 from siteagent.capture.oldversion import OldVersion
 from siteagent.capture.outlet import Outlet, Replaced
 from siteagent.capture.previous import Previous, Slice
@@ -92,6 +94,7 @@ class Capture:
         self.content = ContentReader(store, boundary_key)
         self._builder = CatalogBuilder(store, boundary_key, self._needs)
         self._outlet = Outlet(self._builder)
+        self._moves = Moves(previous.catalog)
         self._ancestry = ancestry
         store.base_depth = ancestry.depth
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
@@ -149,14 +152,16 @@ class Capture:
         if rechecks is not None:
             same = [is_same and not rechecks(key_of(batch.folder, name))
                     for is_same, name in zip(same, batch.names, strict=True)]
-        small = self._small_files(batch, [place for place, is_same in enumerate(same) if not is_same], before)
+        differing = [place for place, is_same in enumerate(same) if not is_same]
+        moved = self._moved(batch, [place for place in differing if before[place][0] is None])
+        small = self._small_files(batch, [place for place in differing if place not in moved], before)
         for place, (part, at) in enumerate(before):
             if same[place] and part is not None:
                 self._outlet.add_unchanged(part.leaf, part.start + at, part.start + at + 1)
                 self.figures.unchanged += 1
                 continue
             known_entry = None if part is None else part.entry(at)
-            entry, awaited = small(place)
+            entry, awaited = (moved[place], None) if place in moved else small(place)
             entry = entry or self._other(batch, place, known_entry)
             if entry is not None:
                 self._outlet.add(entry, awaited, None if part is None else Replaced(part.leaf, part.start + at))
@@ -165,6 +170,35 @@ class Capture:
             if part is not None:
                 self._previous.note_removed(part, at)
         self._count(batch)
+
+    def _moved(self, batch: Batch, places: list[int]) -> dict[int, Entry]:
+        """Those of the new files that were somewhere else before: their content is not read."""
+        rechecks, found = self._options.rechecks, dict[int, Entry]()
+        for place in places:
+            earlier = self._moves.find(batch.identities[place])
+            if earlier is None or (rechecks is not None and rechecks(key_of(batch.folder, batch.names[place]))):
+                continue
+            with suppress(OSError, FarkeepError):
+                if (entry := self._moved_entry(batch, place, earlier)) is not None:
+                    found[place] = entry
+        return found
+
+    def _moved_entry(self, batch: Batch, place: int, earlier: Entry) -> Entry | None:
+        if self._view.describe(batch, place).link_group or not all(map(self._store.may_rest_on, self._all(earlier))):
+            return None
+        reader = self._view.open(batch, place)
+        try:
+            if reader.is_stream or reader.identity() != batch.identities[place]:
+                return None
+            xattrs = reader.xattrs()
+        finally:
+            reader.close()
+        content = earlier.segments[: len(earlier.segments) - (earlier.xattrs[:1] == b"\1")]
+        return self._entry(batch, place, earlier.ids, earlier.lengths, earlier.tree, content, xattrs)
+
+    def _all(self, entry: Entry) -> set[SegmentName]:
+        """Every segment that the content of an entry needs."""
+        return set(entry.segments) | (self._needs(entry) if entry.tree else set())
 
     def _small_files(self, batch: Batch, places: list[int], before: list[_Before]) -> Callable[[int], _Ready]:
         """Reads the small files among `places` in groups, ahead of the order in which their entries are asked for."""

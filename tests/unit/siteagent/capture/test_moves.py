@@ -1,0 +1,105 @@
+"""Moved files: recognised by inode, size and time, never read again, and never mistaken for another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from siteagent.capture import moves
+from siteagent.home import Home
+from tests.support.homes import Place, contents, incompressible, newest
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path).create()
+    for number in range(12):
+        made.write(f"old/{number:02}", incompressible(f"file {number}", 1000 + number))
+    made.write("old/large", incompressible("large", 3 << 20))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _always_worth_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "_WORTH_FILES", 1)
+
+
+def _files(place: Place) -> dict[bytes, bytes]:
+    return {os.fsencode(path): path.read_bytes() for path in place.source.rglob("*") if path.is_file()}
+
+
+def _backup(place: Place, home: Home) -> int:
+    result = place.backup(home)
+    assert contents(home, newest(home)) == _files(place)
+    return result.summary.bytes_read
+
+
+def test_a_renamed_folder_is_not_read_again(place: Place) -> None:
+    with place.open() as home:
+        _backup(place, home)
+        (place.source / "old").rename(place.source / "new")
+        assert _backup(place, home) == 0
+        summary = newest(home).summary
+        assert summary is not None and summary.counts.renamed == 13
+        (place.source / "new").rename(place.source / "a name before")
+        assert _backup(place, home) == 0
+
+
+def test_it_is_not_worth_a_look_for_a_few_small_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "_WORTH_FILES", 100)
+    with place.open() as home:
+        _backup(place, home)
+        (place.source / "old/00").rename(place.source / "moved")
+        assert _backup(place, home) == 1000
+
+
+@pytest.mark.parametrize("change", ["content", "time", "size", "copy"])
+def test_what_only_looks_alike_is_read(place: Place, change: str) -> None:
+    with place.open() as home:
+        _backup(place, home)
+        old, new = place.source / "old/05", place.source / "elsewhere"
+        if change == "copy":
+            before = old.stat()
+            new.write_bytes(b"x" * 1005)
+            os.utime(new, ns=(before.st_mtime_ns, before.st_mtime_ns))
+            old.unlink()
+        else:
+            old.rename(new)
+            if change == "content":
+                new.write_bytes(b"y" * 1005)
+                os.utime(new, ns=(5, 5))
+            elif change == "size":
+                new.write_bytes(b"z")
+            else:
+                os.utime(new, ns=(7, 7))
+        assert _backup(place, home) > 0
+
+
+def test_a_hard_link_beside_the_old_name_is_read_like_any_other(place: Place) -> None:
+    with place.open() as home:
+        _backup(place, home)
+        os.link(place.source / "old/05", place.source / "second")
+        _backup(place, home)
+
+
+def test_attributes_of_a_moved_file_are_those_it_has_now(place: Place) -> None:
+    with place.open() as home:
+        _backup(place, home)
+        moved = place.source / "moved"
+        (place.source / "old/large").rename(moved)
+        moved.chmod(0o600)
+        os.setxattr(moved, "user.colour", b"green")
+        assert _backup(place, home) == 0
+        entry = next(one for one in home.catalog(newest(home)).entries() if one.path == os.fsencode(moved))
+        assert entry.mode & 0o777 == 0o600
+        assert b"green" in home.catalog(newest(home)).xattrs(entry)
+
+
+def test_what_rests_on_damage_is_read_again(place: Place) -> None:
+    with place.open() as home:
+        _backup(place, home)
+        home.reader.damaged |= set(home.index.segments())
+        (place.source / "old").rename(place.source / "new")
+        assert place.backup(home).summary.bytes_read > 3 << 20
