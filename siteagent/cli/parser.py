@@ -22,7 +22,7 @@ WAIT_FOR_EVER_S = 1e9
 _ARGUMENT = "\0"
 """Marks a word that is an argument however it begins; no word of a command line can hold it."""
 _SEE_HELP = "see `farkeep --help`"
-_WITH_VALUE = frozenset({"--home", "--key-file", "--passphrase-file"})
+_WITH_VALUE = frozenset({"--home", "--key-file", "--passphrase-file", "--threads", "--nice", "--ionice"})
 _FLAGS = frozenset({"--json", "--jsonl", "-q", "--quiet", "-v", "--verbose", "--wait"})
 
 
@@ -126,6 +126,9 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     group.add_argument("--jsonl", action="store_true", help="lists: one JSON object per line, as they come")
     group.add_argument("--wait", type=float, metavar="SECONDS", help="wait while another command holds the home")
+    group.add_argument("--threads", metavar="N", help="backup, restore, verify: so many workers (1: one process)")
+    group.add_argument("--nice", metavar="N", help="give way to other programs: 0 (not at all) to 19")
+    group.add_argument("--ionice", metavar="CLASS", help="give way on the disk: idle, best-effort:0 to best-effort:7")
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     group.add_argument("-h", "--help", action=_Help, nargs=0, help="show this text")

@@ -26,21 +26,30 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """Home, key file, passphrase file; raises UsageError or RefusedError."""
+        """What options, variables and H/farkeep.toml say, the wished priority taken; UsageError or RefusedError."""
         from siteagent.cli.settings import find_settings
 
-        return find_settings(self.options, self.environment)
+        found = find_settings(self.options, self.environment)
+        if found.nice is not None or found.disk_priority is not None:
+            from siteagent.cli.priority import take_priority
+
+            take_priority(found.nice, found.disk_priority)
+        return found
 
     @cached_property
     def world(self) -> World:
-        """Time, chance and disks."""
-        if self._world is not None:
-            return self._world
-        from shared.clock import SystemClock
-        from shared.randomness import SystemRandomness
-        from siteagent.home import World
+        """Time, chance, disks, and the number of workers."""
+        if self._world is None:
+            from shared.clock import SystemClock
+            from shared.randomness import SystemRandomness
+            from siteagent.home import World
 
-        return World(SystemClock(), SystemRandomness())
+            return World(SystemClock(), SystemRandomness(), workers=self.settings.threads)
+        if not self.settings.threads:
+            return self._world
+        from msgspec.structs import replace
+
+        return replace(self._world, workers=self.settings.threads)
 
     @cached_property
     def access(self) -> Access:

@@ -13,7 +13,7 @@ from siteagent.store.names import SegmentName
 from siteagent.store.pack import PackHeader, Row, pack_root, read_trailer
 from siteagent.store.packs import FolderPacks
 from siteagent.store.packwalk import pack_contents
-from siteagent.store.scrub import Scrub, ScrubResult
+from siteagent.store.scrub import WORKERS, Scrub, ScrubResult
 from siteagent.store.segment import KIND_NAMES
 
 
@@ -31,7 +31,7 @@ class PackCheck:
     def __init__(self, home: Home, packs: FolderPacks, sampling: Sampling, suspects: set[SegmentName],
                  progress: PackProgress) -> None:
         self._home, self._packs, self._sampling, self._progress = home, packs, sampling, progress
-        self._scrub = Scrub(home.keyring, sampling.has, suspects)
+        self._scrub = Scrub(home.keyring, sampling.has, suspects, home.world.workers or WORKERS)
         self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
         self.problems: list[tuple[str, str]] = []
         self.not_proven: list[str] = []

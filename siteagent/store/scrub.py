@@ -26,8 +26,8 @@ from siteagent.store.segment import CATALOG, DATA, HEADER_BYTES, Header, open_se
 from siteagent.store.table import Table, decode_table
 
 WORKERS = 2
-_WAITING_MAX = 3 * WORKERS
-"""Segments in work or done and not yet counted: with 1 MiB bodies about 20 MB."""
+_WAITING_PER_WORKER = 3
+"""Segments in work or done and not yet counted: with 1 MiB bodies and two workers about 20 MB."""
 
 
 class ScrubKeys(Protocol):
@@ -107,15 +107,16 @@ class ScrubResult(Struct):
 
 
 class Scrub:
-    """Checks the segments of pack after pack with two threads; close it.
+    """Checks the segments of pack after pack with `workers` threads; close it.
 
     `is_whole` tells which segments are read whole, `suspects` are so in any case.
     """
 
     def __init__(self, keys: ScrubKeys, is_whole: Callable[[SegmentName], bool],
-                 suspects: Iterable[SegmentName] = ()) -> None:
+                 suspects: Iterable[SegmentName] = (), workers: int = WORKERS) -> None:
         self._keys, self._is_whole, self._suspects = keys, is_whole, frozenset(suspects)
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="scrub")
+        self._waiting_max = _WAITING_PER_WORKER * workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="scrub")
         self._waiting: deque[tuple[Row, Future[Table]]] = deque()
         self.result = ScrubResult()
 
@@ -124,7 +125,7 @@ class Scrub:
         for row in sorted(rows, key=lambda row: row.offset):
             if row.name in self._suspects or self._is_whole(row.name):
                 self._waiting.append((row, self._pool.submit(check_whole, pack, about, row, self._keys)))
-                if len(self._waiting) > _WAITING_MAX:
+                if len(self._waiting) > self._waiting_max:
                     self._settle()
             else:
                 self._head(pack, about, row)
