@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Iterator
 
 from shared.names import check_name
@@ -10,6 +10,7 @@ from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import Json
 from siteagent.cli.session import Session
 from siteagent.cli.sizes import shown_count, shown_size
+from siteagent.ledger.history import History
 from siteagent.ledger.state import SnapshotEntry
 
 _HEADINGS = ("snapshot", "time", "name", "files>", "size>", "quality", "host", "tags")
@@ -18,20 +19,35 @@ _HEADINGS = ("snapshot", "time", "name", "files>", "size>", "quality", "host", "
 def add_options(parser: ArgumentParser, _: str) -> None:
     """The options of snapshots."""
     parser.add_argument("--name", help="only snapshots of this name")
+    # For completion: a word per line, without a heading.
+    parser.add_argument("--names", action="store_true", help=SUPPRESS)
 
 
 def run(session: Session) -> int:
     """List them. JSON: a list of {snapshot, name, time, files, bytes_seen, quality, tags, host}."""
     name, output = session.options.name, session.output
+    session.is_noted = not session.options.names
     with session.open_home() as home:
         history = home.ledger.history()
         entries = history.wanted if name is None else history.snapshots_named(check_name(name))
+    if session.options.names:
+        for word in _words(history, entries):
+            output.line(word)
+        return 0
     if output.is_json or output.is_jsonl:
         output.records(map(_record, entries))
         return 0
     output.table(_HEADINGS, _cells(entries))
     output.say(f"{len(entries)} snapshots")
     return 0
+
+
+def _words(history: History, entries: list[SnapshotEntry]) -> Iterator[str]:
+    """What may stand for a snapshot on a command line."""
+    if entries:
+        yield "latest"
+    yield from sorted(f"{name}@latest" for name in set(history.snapshot_names) if name)
+    yield from (entry.id.hex()[:12] for entry in reversed(entries))
 
 
 def _record(entry: SnapshotEntry) -> dict[str, Json]:

@@ -13,8 +13,6 @@ from shared.errors import FarkeepError
 from siteagent.cli.session import Session
 
 FILE = "farkeep.log"
-HOMELESS = frozenset({"version", "completion"})
-"""Commands that touch no home, whatever home is named."""
 _OUTCOMES = {0: "done", 1: "refused", 2: "usage", 3: "partial", 4: "damaged", 5: "unavailable", 6: "exhausted",
              7: "hostile", 70: "bug", 130: "interrupted", 143: "interrupted", 141: "unread"}  # fmt: skip
 
@@ -22,7 +20,7 @@ _OUTCOMES = {0: "done", 1: "refused", 2: "usage", 3: "partial", 4: "damaged", 5:
 def note_end(session: Session, code: int) -> None:
     """Add the line of a command that comes to its end; what keeps it from being written is no trouble to anybody."""
     home = session.named_home
-    if session.command in HOMELESS or not home or not os.path.exists(os.path.join(home, "format")):
+    if not (session.is_noted and home) or not os.path.exists(os.path.join(home, "format")):
         return
     from siteagent.disk.boundedlog import BoundedLog
 

@@ -57,6 +57,7 @@ COMMANDS = {
     "key split": Command("cmd_key", "[options]", "split the recovery key into a new set of shares"),
     "key passphrase": Command("cmd_key", "[options]", "set, change or remove the passphrase of the key file"),
     "key restore": Command("cmd_key", "[options]", "make a new key file from recovery shares"),
+    "completion": Command("cmd_completion", "bash | zsh | fish", "print a script that lets a shell complete words"),
     "version": Command("cmd_version", "", "say which Farkeep this is"),
 }
 _GROUPS = frozenset(name.split()[0] for name in COMMANDS if " " in name)
@@ -95,6 +96,14 @@ class Parsed:
 def parse(words: Sequence[str]) -> Parsed:
     """Read a command line (without the program's name); raises UsageError or HelpAsked."""
     name, rest = _split(list(words))
+    options = build_parser(name).parse_intermixed_args(_prepared(rest))
+    for field, value in vars(options).items():
+        setattr(options, field, _unmarked(value))
+    return Parsed(name, options)
+
+
+def build_parser(name: str) -> CommandParser:
+    """The parser of one command's options and arguments."""
     command = COMMANDS[name]
     module = import_module(f"siteagent.cli.{command.module}")
     # A stated usage and width: working them out makes argparse import and ask for the size of the terminal every time.
@@ -105,10 +114,7 @@ def parse(words: Sequence[str]) -> Parsed:
     )  # fmt: skip
     module.add_options(parser, name)
     add_global_options(parser)
-    options = parser.parse_intermixed_args(_prepared(rest))
-    for field, value in vars(options).items():
-        setattr(options, field, _unmarked(value))
-    return Parsed(name, options)
+    return parser
 
 
 def wants_json(words: Sequence[str]) -> bool:

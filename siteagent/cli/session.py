@@ -35,6 +35,8 @@ class Session:
         self.command, self.options, self.output, self.environment = command, options, output, environment
         self._world, self._monotonic, self._began = world, monotonic, monotonic()
         self._home: Home | None = None
+        self.is_noted = True
+        """False for what nobody wants to find in H/farkeep.log."""
         self._first_fact = 0
 
     @cached_property
