@@ -34,25 +34,41 @@ class Search(Struct):
 
 def find(home: Home, pattern: Pattern, snapshots: Iterable[SnapshotEntry], limit: int | None = None) -> Search:
     """Look for entries in these snapshots, of which at most `limit` paths are wanted."""
-    search, known = Search([], []), dict[tuple[str, bytes], Found]()
+    finds, unread = _Finds(limit), list[tuple[SnapshotEntry, str]]()
     with reading(home, "find"):
         pages = CatalogSearch(home.reader, pattern)
         for snapshot in sorted(snapshots, key=time_of, reverse=True):
-            name = snapshot.summary.name if snapshot.summary is not None else ""
             try:
                 for hit in pages.hits(home.catalog(snapshot).root):
-                    found = known.get((name, hit.path))
-                    if found is None:
-                        if limit is not None and len(known) >= limit:
-                            search.is_cut = True
-                            continue
-                        found = known[name, hit.path] = Found(name, hit, snapshot, snapshot)
-                    found.oldest = snapshot
-                    found.snapshots += 1
+                    if not finds.add(snapshot, hit):
+                        break
             except (DamagedError, HostileError) as error:
-                search.unread.append((snapshot, str(error)))
-    search.found = list(known.values())
-    return search
+                unread.append((snapshot, str(error)))
+    return Search(list(finds.known.values()), unread, finds.is_cut)
+
+
+class _Finds:
+    """What was found so far, by NAME and place in a catalog."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._last: dict[str, tuple[bytes, bytes]] = {}
+        self.known: dict[tuple[str, bytes, bytes], Found] = {}
+        self.is_cut = False
+
+    def add(self, snapshot: SnapshotEntry, hit: Hit) -> bool:
+        """Count a hit in; False when the rest of this snapshot can add nothing."""
+        name, place = snapshot.summary.name if snapshot.summary is not None else "", (hit.folder, hit.name)
+        found = self.known.get((name, *place))
+        if found is None:
+            if self._limit is not None and len(self.known) >= self._limit:
+                self.is_cut = True
+                return name in self._last and place < self._last[name]
+            found = self.known[name, *place] = Found(name, hit, snapshot, snapshot)
+            self._last[name] = max(place, self._last.get(name, place))
+        found.oldest = snapshot
+        found.snapshots += 1
+        return True
 
 
 def time_of(snapshot: SnapshotEntry) -> int:

@@ -27,12 +27,18 @@ class Pattern(Protocol):
 
 
 class Hit(NamedTuple):
-    """An entry that was found; times in nanoseconds since 1970."""
+    """An entry that was found; times in nanoseconds since 1970. Hits sort as catalogs do, by folder key and name."""
 
-    path: bytes
+    folder: bytes
+    name: bytes
     type: int
     size_bytes: int
     mtime_ns: int
+
+    @property
+    def path(self) -> bytes:
+        """Absolute path, raw bytes."""
+        return path_of(self.folder, self.name)
 
 
 class CatalogSearch:
@@ -44,7 +50,7 @@ class CatalogSearch:
         self._worthwhile: dict[bytes, tuple[Child, ...]] = {}
 
     def hits(self, root: Root) -> Iterator[Hit]:
-        """What one catalog holds, in order; raises DamagedError or HostileError."""
+        """What one catalog holds, in order and only as far as it is asked for; raises DamagedError or HostileError."""
         if root.page_id:
             yield from self._below(Child(b"", root.page_id, 0, 0, root.segment), root.level)
 
@@ -86,4 +92,4 @@ class CatalogSearch:
                 if not types:
                     types, sizes, times = page.numbers(4), page.numbers(8), page.numbers(9)
                 if types[place] == FOLDER or not pattern.is_folder_only:
-                    yield Hit(path_of(folder, page.names[place]), types[place], sizes[place], times[place])
+                    yield Hit(folder, page.names[place], types[place], sizes[place], times[place])

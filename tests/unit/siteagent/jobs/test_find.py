@@ -78,6 +78,10 @@ def test_paths_folders_and_limits(place: Place) -> None:
     search = found(place, "*.txt", 1)
     assert (rows(place, search), search.is_cut) == ([("docs", "report.txt", 5, 3)], True)
     assert not found(place, "*.txt", 3).is_cut
+    place.write("sub/a.txt", b"a")
+    taken(place)
+    search = found(place, "*.txt", 2)
+    assert (rows(place, search), search.is_cut) == ([("docs", "report.txt", 5, 4), ("docs", "sub/a.txt", 1, 1)], True)
     assert found(place, "*.txt", 0).found == []
 
 
