@@ -23,7 +23,8 @@ _WORDS = {"added": "added", "removed": "removed", "type": "of another type", "co
 def add_options(parser: ArgumentParser, _: str) -> None:
     """The options of diff."""
     parser.add_argument("old", metavar="SNAP[:PATH]", help="what is compared: a snapshot, or a folder or file of it")
-    parser.add_argument("new", metavar="SNAP[:PATH]", help="with what")
+    parser.add_argument("new", metavar="SNAP[:PATH]", help="with what; marks: + added, - removed, M other content, "
+                        "m other metadata only, T other type")
     parser.add_argument("--limit", type=int, metavar="N", help="show no more than N changes")
     parser.add_argument("--stat", action="store_true", help="count the changes, name none")
 
