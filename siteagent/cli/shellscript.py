@@ -81,17 +81,19 @@ def zsh() -> str:
 
 def fish() -> str:
     """The script for fish 3.1 and later."""
-    lines = [_FISH_HEAD.rstrip("\n")]
+    commands = _described()
+    valued = " ".join(names.replace("|", " ") for names, _ in _value_rows(commands))
+    lines = [_FISH_HEAD.replace("{valued}", valued).rstrip("\n")]
     for name in dict.fromkeys(name.split()[0] for name in COMMANDS):
         summary = COMMANDS[name].summary if name in COMMANDS else "more commands"
-        lines.append(f"complete -c farkeep -n '__farkeep_is' -a {name} -d {_quoted(summary)}")
+        lines.append(f"complete -c farkeep -n __farkeep_at -a {name} -d {_quoted(summary)}")
     for name, command in COMMANDS.items():
         group, _, action = name.partition(" ")
         if action:
-            lines.append(f"complete -c farkeep -n '__farkeep_is {group}' -a {action} -d {_quoted(command.summary)}")
+            lines.append(f"complete -c farkeep -n '__farkeep_at {group}' -a {action} -d {_quoted(command.summary)}")
     lines += [_fish_option("", option) for option in global_options()]
-    for each in _described():
-        condition = f" -n '__farkeep_is {each.name}'"
+    for each in commands:
+        condition = f" -n '__farkeep_in {each.name}'"
         lines += [_fish_option(condition, option) for option in each.options if option.names]
         if kind := _argument_kind(each):
             lines.append(f"complete -c farkeep{condition} {_fish_value(kind)}")
@@ -100,14 +102,16 @@ def fish() -> str:
 
 def _fish_option(condition: str, option: Option) -> str:
     names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
-    value = f" -x {_fish_value(_kind(option.value))}".rstrip() if option.value and "--wait" not in option.names else ""
+    has_value = option.value and "--wait" not in option.names
+    value = f" -r {_fish_value(_kind(option.value))}" if has_value else ""
     return f"complete -c farkeep{condition} {names}{value} -d {_quoted(option.help)}"
 
 
 def _fish_value(kind: str) -> str:
-    commands = {"files": "(__fish_complete_path (commandline -ct))", "snapshots": "(__farkeep_snapshots)",
-                "folders": "(__fish_complete_directories (commandline -ct))"}  # fmt: skip
-    return f"-a {_quoted(commands.get(kind, kind))}" if kind else ""
+    if kind == "files":
+        return "-F"
+    commands = {"snapshots": "(__farkeep_snapshots)", "folders": "(__fish_complete_directories (commandline -ct))"}
+    return f"-f -a {_quoted(commands.get(kind, kind))}" if kind else "-f"
 
 
 def _quoted(text: str) -> str:
@@ -232,22 +236,39 @@ fi
 """
 
 _FISH_HEAD = """# Completion of farkeep for fish: farkeep completion fish | source
-function __farkeep_is
-    set -l given (commandline -opc)
-    set -l name
-    for word in $given[2..-1]
-        string match -q -- '-*' $word; or set -a name $word
+function __farkeep_words
+    set -l before
+    for word in (commandline -opc)[2..-1]
+        if not contains -- "$before" {valued}; and not string match -q -- '-*' $word
+            echo $word
+        end
+        set before $word
     end
-    test (count $argv) -eq 0; and test (count $name) -eq 0; and return 0
-    test (count $argv) -gt 0; and test "$name[1..(count $argv)]" = "$argv"
+end
+
+function __farkeep_at
+    set -l given (__farkeep_words)
+    test "$given" = "$argv"
+end
+
+function __farkeep_in
+    set -l given (__farkeep_words)
+    string match -q -- "$argv *" "$given "
 end
 
 function __farkeep_snapshots
-    set -q FARKEEP_HOME; and test -n "$FARKEEP_HOME"; or return 0
+    set -l home $FARKEEP_HOME
+    set -l given (commandline -opc)
+    for at in (seq (count $given))
+        if test "$given[$at]" = --home; and set -q given[(math $at + 1)]
+            set home $given[(math $at + 1)]
+        end
+    end
+    test -n "$home"; or return 0
     if command -q timeout
-        timeout 2 farkeep snapshots --names </dev/null 2>/dev/null
+        timeout 2 farkeep --home "$home" snapshots --names </dev/null 2>/dev/null
     else
-        farkeep snapshots --names </dev/null 2>/dev/null
+        farkeep --home "$home" snapshots --names </dev/null 2>/dev/null
     end
 end
 
