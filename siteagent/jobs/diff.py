@@ -43,8 +43,10 @@ class Change(Struct, frozen=True):
 def diff(home: Home, old: Part, new: Part) -> Iterator[Change]:
     """The differences in the order of a catalog, as they are found.
 
-    Raises RefusedError when a path is not there, DamagedError when a catalog does not read.
+    Raises RefusedError when a path is not there or the two cannot be compared, DamagedError when a catalog does not
+    read.
     """
+    _require_one_domain(old.snapshot, new.snapshot)
     with reading(home, "diff"):
         before, after = home.catalog(old.snapshot), home.catalog(new.snapshot)
         first, second = _top(before, old.path), _top(after, new.path)
@@ -83,6 +85,14 @@ def _content(entry: Entry) -> tuple[object, ...]:
 
 def _metadata(entry: Entry) -> tuple[object, ...]:
     return entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, entry.extra
+
+
+def _require_one_domain(old: SnapshotEntry, new: SnapshotEntry) -> None:
+    domains = {snapshot.summary.domain for snapshot in (old, new) if snapshot.summary is not None}
+    if len(domains) > 1:
+        raise RefusedError("these snapshots name their chunks under different keys, so contents cannot be compared",
+                           subject=f"{old.id.hex()}, {new.id.hex()}",
+                           next_step="compare snapshots of one machine, or restore both and compare the files")
 
 
 def _top(catalog: Catalog, path: bytes | None) -> Entry | None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import RefusedError
 from shared.tree import ANCESTOR, FOLDER, LINK, UNREADABLE
@@ -96,6 +97,15 @@ def test_two_files_are_compared_alone(place: Place) -> None:
     assert shown(compared(place, place.path("gone"), place.path("same"))) == {("content", b"same")}
     assert compared(place, place.path("same"), place.path("same")) == []
     assert shown(compared(place, place.path("same"), place.path("deep"))) == {("type", b"deep")}
+
+
+def test_contents_under_different_keys_are_not_compared(place: Place) -> None:
+    with place.open() as home:
+        first, second = home.ledger.history().wanted
+        assert second.summary is not None
+        foreign = replace(second, summary=replace(second.summary, domain=b"another domain.."))
+        with pytest.raises(RefusedError, match="different keys"):
+            list(diff(home, Part(first, None), Part(foreign, None)))
 
 
 def test_what_cannot_be_compared_is_refused(place: Place) -> None:
