@@ -21,6 +21,7 @@ from siteagent.jobs.verify import verify
 from siteagent.restore.crew import Processes
 from siteagent.restore.messages import Setup
 from siteagent.restore.spots import encode_spots
+from siteagent.store.index import Spot
 from siteagent.store.scrub import Scrub
 from tests.support.determined import StandingClock
 from tests.support.homes import Place, with_two_snapshots
@@ -62,7 +63,7 @@ def test_a_backup_seals_with_as_many_threads(tmp_path: Path) -> None:
 
 
 def test_a_restore_starts_as_many_processes(tmp_path: Path) -> None:
-    spots = encode_spots(iter(()))
+    spots = encode_spots([(b"n" * 20, Spot(b"p" * 16, 0, 1, 1))])
     setup = Setup(str(tmp_path), [], b"", b"", bytes(32), True, len(spots))
     started = list[str]()
 
