@@ -85,6 +85,18 @@ def test_paths_folders_and_limits(place: Place) -> None:
     assert found(place, "*.txt", 0).found == []
 
 
+def test_a_limit_does_not_hide_older_snapshots_of_what_is_shown(tmp_path: Path) -> None:
+    """In the older snapshot the known path comes after one that is too many."""
+    made = Place(tmp_path).create()
+    made.write("early.txt", b"early")
+    made.write("late.txt", b"late")
+    taken(made)
+    os.unlink(made.path("early.txt"))
+    taken(made)
+    search = found(made, "*.txt", 1)
+    assert (rows(made, search), search.is_cut) == ([("docs", "late.txt", 4, 2)], True)
+
+
 def test_pages_that_snapshots_share_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Place(tmp_path).create()
     for number in range(1500):
