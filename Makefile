@@ -1,9 +1,10 @@
 # `make demo` and `make test` do the rest; `make` alone lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-quick crash format clean ready ready-dev
+.PHONY: help demo test lint bench bench-quick crash format man clean ready ready-dev
 # What a developer's shell points at must not reach the tests or a demonstration.
-unexport PYTHONHOME PYTHONPATH FARKEEP_HOME FARKEEP_KEY_FILE FARKEEP_PASSPHRASE_FILE FARKEEP_DEBUG
+unexport PYTHONHOME PYTHONPATH FARKEEP_HOME FARKEEP_KEY_FILE FARKEEP_PASSPHRASE_FILE FARKEEP_DEBUG \
+	FARKEEP_THREADS FARKEEP_NICE FARKEEP_IONICE
 
 PYTHON := .venv/bin/python
 ifndef SEED
@@ -50,6 +51,9 @@ crash: ready-dev # cut jobs off at every single call of the disk: many minutes (
 
 format: ready-dev # put imports in order and mend what ruff can
 	.venv/bin/ruff check --fix
+
+man: ready-dev # write the manual page docs/farkeep.1 anew from what the commands say of themselves
+	@$(PYTHON) -m scripts.manual
 
 clean: # remove everything that was made here, .venv too
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -42,6 +42,16 @@ def key_of(folder: bytes, name: bytes) -> bytes:
     return folder + b"\0\0" + escaped(name)
 
 
+def keys_in(folder: bytes) -> tuple[bytes, bytes]:
+    """The keys of a folder's entries: the smallest there may be, and one that all are smaller than."""
+    return folder + b"\0\0", folder + b"\0\1"
+
+
+def keys_below(folder: bytes) -> tuple[bytes, bytes]:
+    """The same for all that lies below a folder; an empty end is none."""
+    return folder + b"\0\0", folder + b"\1" if folder else b""
+
+
 def child_folder(folder: bytes, name: bytes) -> bytes:
     """The folder key of a subfolder; the folder named by the root entry is the empty key."""
     if not name:

@@ -50,6 +50,13 @@ class World(Struct, frozen=True):
     may_start_processes: bool = True
     pack_bytes: int = PACK_BYTES
     """How long a pack grows."""
+    workers: int = 0
+    """How many workers long jobs have: 0 one per processor, 1 none beside this process."""
+
+    @property
+    def starts_processes(self) -> bool:
+        """True when long jobs may start processes of their own."""
+        return self.may_start_processes and self.workers != 1
 
 
 class Access(Struct, frozen=True):

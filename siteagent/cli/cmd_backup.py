@@ -82,7 +82,7 @@ def run(session: Session) -> int:
 def _perform(session: Session, home: Home, request: BackupRequest) -> BackupResult:
     output = session.output
     with (
-        Progress(output.stderr, "backup", is_wanted=not output.is_quiet) as progress,
+        Progress(output.stderr, "backup", is_wanted=output.wants_progress) as progress,
         _expectation(home, request, is_shown=progress.is_shown) as expected,
     ):
 

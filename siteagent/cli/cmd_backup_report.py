@@ -38,6 +38,11 @@ def report(session: Session, result: BackupResult, skipped: Skipped) -> int:
                f"{shown_count(summary.folders)} folders, {shown_size(summary.bytes_seen)}")
     output.say(f"  {shown_size(summary.bytes_read)} read, {shown_size(summary.bytes_new)} new, "
                f"{shown_size(result.bytes_stored)} stored, {shown_duration(result.seconds)}")
+    counts = summary.counts
+    output.detail(f"  entries: {counts.new} new, {counts.changed} changed, {counts.renamed} renamed, {counts.removed} "
+                  f"removed, {counts.unchanged} unchanged; {summary.links} links, {summary.others} others")
+    output.detail(f"  {shown_size(summary.bytes_read / max(result.seconds, 1e-3))}/s read, "
+                  f"{shown_size(summary.incompressible_bytes)} of what is new does not shrink")
     _say_skipped(session, skipped)
     session.notes(result.notes)
     say_errors(session, errors, "could not be read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from shared.chain import Position
-from shared.errors import UsageError
+from siteagent.cli.limits import check_limit
 from siteagent.cli.moment import local_time, parse_moment, rfc3339
 from siteagent.cli.output import Json, plain
 from siteagent.cli.session import Session
@@ -22,8 +22,7 @@ def add_options(parser: ArgumentParser, _: str) -> None:
 def run(session: Session) -> int:
     """List facts. JSON: a list of {position, sequence, time, kind, summary, job, snapshot}."""
     options, output = session.options, session.output
-    if options.limit is not None and options.limit < 0:
-        raise UsageError("this is no number of facts", subject=f"--limit {options.limit}", next_step="give 0 or more")
+    check_limit(options.limit, "facts")
     with session.open_home() as home:
         found = events(home, _as_of(home, options.as_of), options.limit)
         if output.is_json or output.is_jsonl:

@@ -6,8 +6,8 @@ import stat
 from argparse import ArgumentParser
 from itertools import islice
 
-from shared.errors import UsageError
 from shared.tree import CHANGED, UNREADABLE
+from siteagent.cli.limits import check_limit
 from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import Json, name_fields
 from siteagent.cli.session import Session
@@ -28,9 +28,7 @@ def add_options(parser: ArgumentParser, _: str) -> None:
 def run(session: Session) -> int:
     """List entries. JSON: a list of {path, type, size, mode, uid, gid, mtime, target}."""
     options, output = session.options, session.output
-    spec, limit = parse_spec(options.spec), options.limit
-    if limit is not None and limit < 0:
-        raise UsageError("this is no number of entries", subject=f"--limit {limit}", next_step="give 0 or more")
+    spec, limit = parse_spec(options.spec), check_limit(options.limit)
     with session.open_home() as home:
         snapshot = find_snapshot(home.ledger.history(), spec.snap)
         found = list_entries(home, snapshot, spec.path, is_recursive=options.recursive)

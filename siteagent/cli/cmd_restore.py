@@ -46,7 +46,7 @@ def run(session: Session) -> int:
     with session.open_home() as home:
         requests = [_request(session, home, spec) for spec in specs]
         expected = _expected_bytes(requests)
-        with Progress(output.stderr, "restore", is_wanted=not (output.is_quiet or options.dry_run)) as progress:
+        with Progress(output.stderr, "restore", is_wanted=output.wants_progress and not options.dry_run) as progress:
 
             def watch(restorer: Restorer) -> None:
                 answer = restorer.total.answer
@@ -93,6 +93,7 @@ def _report(session: Session, result: RestoreResult) -> int:
     output.say(f"{shown_count(answer.files)} files: {shown_count(answer.written)} entries {would}written "
                f"({shown_size(answer.bytes_written)}), {shown_count(answer.unchanged)} unchanged, "
                f"{shown_count(result.deleted)} {would}deleted, {shown_duration(result.seconds)}")
+    output.detail(f"  {shown_size(answer.bytes_written / max(result.seconds, 1e-3))}/s written")
     if answer.not_applied:
         output.warn(f"note: {answer.not_applied} properties could not be applied by this user or on this file system: "
                     f"{', '.join(answer.reasons)}")

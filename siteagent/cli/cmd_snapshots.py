@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Iterator
 
 from shared.names import check_name
 from siteagent.cli.moment import local_time, rfc3339
@@ -10,6 +11,7 @@ from siteagent.cli.output import Json, plain
 from siteagent.cli.session import Session
 from siteagent.cli.sizes import shown_count, shown_size
 from siteagent.jobs.holds import hold_of
+from siteagent.ledger.history import History
 from siteagent.ledger.state import Hold, SnapshotEntry
 
 _HEADINGS = ("snapshot", "time", "name", "files>", "size>", "quality", "host", "tags", "held", "note")
@@ -20,6 +22,8 @@ def add_options(parser: ArgumentParser, _: str) -> None:
     parser.add_argument("--name", help="only snapshots of this name")
     parser.add_argument("--forgotten", "--all", action="store_true",
                         help="JSON: forgotten snapshots too (for people they are always listed, apart)")
+    # For completion: a word per line, without a heading.
+    parser.add_argument("--names", action="store_true", help=SUPPRESS)
 
 
 def run(session: Session) -> int:
@@ -29,6 +33,7 @@ def run(session: Session) -> int:
     `held` is null, "hold" or "lock"; `forgotten` (since when) and `sweep_after` are null for what is wanted.
     """
     name, output = session.options.name, session.output
+    session.is_noted = not session.options.names
     if name is not None:
         check_name(name)
     with session.open_home() as home:
@@ -36,6 +41,10 @@ def run(session: Session) -> int:
         entries = [entry for entry in history.snapshots if name is None or _name(entry) == name]
         held = {entry.id: _held(hold_of(history.holds, entry, now_ns)) for entry in entries}
     wanted = [entry for entry in entries if not entry.is_forgotten]
+    if session.options.names:
+        for word in _words(history, wanted):
+            output.line(word)
+        return 0
     if output.is_json or output.is_jsonl:
         output.records(_record(entry, held) for entry in (entries if session.options.forgotten else wanted))
         return 0
@@ -48,6 +57,14 @@ def run(session: Session) -> int:
                                                                      for entry in forgotten))
         output.say(f"{len(forgotten)} forgotten; `farkeep unforget` takes them back")
     return 0
+
+
+def _words(history: History, entries: list[SnapshotEntry]) -> Iterator[str]:
+    """What may stand for a snapshot on a command line."""
+    if entries:
+        yield "latest"
+    yield from sorted(f"{name}@latest" for name in set(history.snapshot_names) if name)
+    yield from (entry.id.hex()[:12] for entry in reversed(entries))
 
 
 def _name(entry: SnapshotEntry) -> str | None:

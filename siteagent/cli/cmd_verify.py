@@ -32,7 +32,7 @@ def run(session: Session) -> int:
     output = session.output
     with session.open_home() as home:
         total = sum(pack.size_bytes for pack in home.ledger.history().packs.values()) if mode == "read-data" else 0
-        with Progress(output.stderr, "verify", is_wanted=not output.is_quiet) as progress:
+        with Progress(output.stderr, "verify", is_wanted=output.wants_progress) as progress:
 
             def watch(running: VerifyProgress) -> None:
                 progress.watch(lambda: Sample(running.bytes_read, 0, total))
@@ -69,6 +69,8 @@ def _report(session: Session, report: VerifyReport) -> None:
     state = "nothing is damaged" if report.is_good else "DAMAGE was found"
     output.say(f"{state}: {report.snapshots} snapshots, {shown_count(report.segments_checked)} segments checked, "
                f"{shown_size(report.bytes_read)} read, {shown_duration(report.seconds)}")
+    output.detail(f"  {shown_count(report.segments_read_whole)} segments read whole, "
+                  f"{shown_size(report.bytes_read / max(report.seconds, 1e-3))}/s")
     for subject, message in report.problems:
         output.warn(f"  {subject}: {message}")
     for segment in report.damaged:

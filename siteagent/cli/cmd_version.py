@@ -20,7 +20,7 @@ def add_options(parser: ArgumentParser, _: str) -> None:
 
 def run(session: Session) -> int:
     """Print the version. JSON: {version, python}."""
-    output = session.output
+    output, session.is_noted = session.output, False
     output.document({"version": VERSION, "python": ".".join(map(str, sys.version_info[:3]))})
     if not output.has_document:
         output.stdout.write(f"farkeep {VERSION}\n".encode())

@@ -22,13 +22,19 @@ _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 class Output:
     """Where a command's answers go."""
 
-    def __init__(self, stdout: BinaryIO, stderr: TextIO, *, has_colour: bool = False) -> None:
+    def __init__(self, stdout: BinaryIO, stderr: TextIO, *, has_colour: bool = False, is_dumb: bool = False) -> None:
+        """`is_dumb`: a terminal that cannot draw over a line, or nobody wants it to."""
         self.stdout, self.stderr = stdout, stderr
         self.is_json = self.is_jsonl = self.is_quiet = False
-        self.verbosity = 0
-        self.has_colour = has_colour
+        self.verbosity = self.errors = self.warnings = 0
+        self.has_colour, self._is_dumb = has_colour, is_dumb
         self.has_document = False
         """True once a document, or raw content in its place, went out: none may follow."""
+
+    @property
+    def wants_progress(self) -> bool:
+        """True when a line that is drawn over and over would help."""
+        return not (self.is_quiet or self._is_dumb)
 
     def document(self, value: Json) -> None:
         """Print the one JSON document, when JSON is wanted."""
@@ -62,13 +68,20 @@ class Output:
         if not self.is_quiet:
             self._prose(text)
 
+    def detail(self, text: str) -> None:
+        """Print one line of prose on standard error when more was asked for (-v)."""
+        if self.verbosity:
+            self.say(text)
+
     def warn(self, text: str) -> None:
         """Print one line of prose on standard error even when quiet, unless the document says it already."""
+        self.warnings += 1
         if not (self.is_quiet and self.is_json):
             self._prose(text)
 
     def failure(self, error: FarkeepError, *, kind: str = "") -> None:
         """Print an error: for people, and as the document when there is none yet."""
+        self.errors += 1
         start, end = (_RED, _PLAIN) if self.has_colour else ("", "")
         about = f": {_safe(error.subject)}" if error.subject else ""
         self.stderr.write(f"{start}farkeep: {_safe(error.message)}{end}{about}\n")

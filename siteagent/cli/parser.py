@@ -22,7 +22,7 @@ WAIT_FOR_EVER_S = 1e9
 _ARGUMENT = "\0"
 """Marks a word that is an argument however it begins; no word of a command line can hold it."""
 _SEE_HELP = "see `farkeep --help`"
-_WITH_VALUE = frozenset({"--home", "--key-file", "--passphrase-file"})
+_WITH_VALUE = frozenset({"--home", "--key-file", "--passphrase-file", "--threads", "--nice", "--ionice"})
 _FLAGS = frozenset({"--json", "--jsonl", "-q", "--quiet", "-v", "--verbose", "--wait"})
 
 
@@ -40,6 +40,9 @@ COMMANDS = {
     "backup": Command("cmd_backup", "PATH... [options]", "take a snapshot of files, folders or a command's output"),
     "snapshots": Command("cmd_snapshots", "[--name NAME] [--forgotten]", "list snapshots, oldest first"),
     "ls": Command("cmd_ls", "SNAP[:PATH] [options]", "list what a snapshot holds"),
+    "diff": Command("cmd_diff", "SNAP[:PATH] SNAP[:PATH] [options]", "say what changed between two snapshots"),
+    "find": Command("cmd_find", "PATTERN [options]", "find files in all snapshots"),
+    "history": Command("cmd_history", "PATH [--name NAME]", "list the versions of one file or folder"),
     "cat": Command("cmd_cat", "SNAP:PATH", "write a file of a snapshot to standard output"),
     "dump": Command("cmd_dump", "SNAP[:PATH]", "write a part of a snapshot to standard output as a tar archive"),
     "restore": Command("cmd_restore", "SNAP[:PATH]... --to DIR [options]", "bring files back into a folder"),
@@ -63,6 +66,7 @@ COMMANDS = {
     "key split": Command("cmd_key", "[options]", "split the recovery key into a new set of shares"),
     "key passphrase": Command("cmd_key", "[options]", "set, change or remove the passphrase of the key file"),
     "key restore": Command("cmd_key", "[options]", "make a new key file from recovery shares"),
+    "completion": Command("cmd_completion", "bash | zsh | fish", "print a script that lets a shell complete words"),
     "version": Command("cmd_version", "", "say which Farkeep this is"),
 }
 _GROUPS = frozenset(name.split()[0] for name in COMMANDS if " " in name)
@@ -101,6 +105,14 @@ class Parsed:
 def parse(words: Sequence[str]) -> Parsed:
     """Read a command line (without the program's name); raises UsageError or HelpAsked."""
     name, rest = _split(list(words))
+    options = build_parser(name).parse_intermixed_args(_prepared(rest))
+    for field, value in vars(options).items():
+        setattr(options, field, _unmarked(value))
+    return Parsed(name, options)
+
+
+def build_parser(name: str) -> CommandParser:
+    """The parser of one command's options and arguments."""
     command = COMMANDS[name]
     module = import_module(f"siteagent.cli.{command.module}")
     # A stated usage and width: working them out makes argparse import and ask for the size of the terminal every time.
@@ -111,10 +123,7 @@ def parse(words: Sequence[str]) -> Parsed:
     )  # fmt: skip
     module.add_options(parser, name)
     add_global_options(parser)
-    options = parser.parse_intermixed_args(_prepared(rest))
-    for field, value in vars(options).items():
-        setattr(options, field, _unmarked(value))
-    return Parsed(name, options)
+    return parser
 
 
 def wants_json(words: Sequence[str]) -> bool:
@@ -132,6 +141,9 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     group.add_argument("--jsonl", action="store_true", help="lists: one JSON object per line, as they come")
     group.add_argument("--wait", type=float, metavar="SECONDS", help="wait while another command holds the home")
+    group.add_argument("--threads", metavar="N", help="backup, restore, verify: so many workers (1: one process)")
+    group.add_argument("--nice", metavar="N", help="give way to other programs: 0 (not at all) to 19")
+    group.add_argument("--ionice", metavar="CLASS", help="give way on the disk: idle, best-effort:0 to best-effort:7")
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     group.add_argument("-h", "--help", action=_Help, nargs=0, help="show this text")

@@ -24,6 +24,7 @@ import sys
 from importlib import import_module
 
 from shared.errors import BugError, ExhaustedError, FarkeepError, RefusedError, UnavailableError
+from siteagent.cli.commandlog import note_end
 from siteagent.cli.output import Output
 from siteagent.cli.parser import COMMANDS, HelpAsked, parse, wants_json
 from siteagent.cli.session import Session
@@ -53,8 +54,9 @@ def run_process(words: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     error_stream = sys.stderr
-    has_colour = error_stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    output = Output(sys.stdout.buffer, error_stream, has_colour=has_colour)
+    is_dumb = os.environ.get("TERM") == "dumb"
+    has_colour = error_stream.isatty() and not is_dumb and not os.environ.get("NO_COLOR")
+    output = Output(sys.stdout.buffer, error_stream, has_colour=has_colour, is_dumb=is_dumb)
     code = run(words, output, os.environ)
     if code == PIPE_CLOSED or not os.environ.get("FARKEEP_DEBUG"):
         # Everything is closed and flushed; taking the interpreter apart would only take time (12 ms of 240 measured).
@@ -64,10 +66,20 @@ def run_process(words: Sequence[str]) -> int:
 
 def run(words: Sequence[str], output: Output, environment: Mapping[str, str], world: World | None = None) -> int:
     """Run a command and return its exit code; `world` replaces clock, randomness and disks."""
+    begun = list[Session]()
+    code = _ended(words, output, environment, world, begun)
+    for session in begun:
+        note_end(session, code)
+    return code
+
+
+def _ended(words: Sequence[str], output: Output, environment: Mapping[str, str], world: World | None,
+           begun: list[Session]) -> int:
+    """Run a command to whatever end it comes; the exit code. `begun` receives its session."""
     output.is_json = wants_json(words)
     try:
         try:
-            code = _dispatch(words, output, environment, world)
+            code = _dispatch(words, output, environment, world, begun)
             output.flush()
             return code
         except Exception as error:
@@ -83,7 +95,8 @@ def run(words: Sequence[str], output: Output, environment: Mapping[str, str], wo
         return PIPE_CLOSED
 
 
-def _dispatch(words: Sequence[str], output: Output, environment: Mapping[str, str], world: World | None) -> int:
+def _dispatch(words: Sequence[str], output: Output, environment: Mapping[str, str], world: World | None,
+              begun: list[Session]) -> int:
     try:
         parsed = parse(words)
     except HelpAsked as asked:
@@ -96,8 +109,21 @@ def _dispatch(words: Sequence[str], output: Output, environment: Mapping[str, st
     output.is_json, output.is_jsonl = options.json, options.jsonl and not options.json
     output.is_quiet, output.verbosity = options.quiet, options.verbose
     module = import_module(f"siteagent.cli.{COMMANDS[parsed.command].module}")
-    code: int = module.run(Session(parsed.command, options, output, environment, world))
+    session = Session(parsed.command, options, output, environment, world)
+    begun.append(session)
+    code: int = module.run(session)
+    if output.verbosity:
+        _say_figures(session)
     return code
+
+
+def _say_figures(session: Session) -> None:
+    from siteagent.cli.sizes import shown_duration, shown_size
+
+    figures = session.figures()
+    facts = f", facts {figures.facts.start} to {figures.facts.stop - 1} recorded" if figures.facts else ""
+    session.output.detail(f"{session.command}: {shown_duration(figures.seconds)} in all, "
+                          f"{shown_size(figures.bytes_read)} read from packs by this process{facts}")
 
 
 def as_failure(error: Exception) -> FarkeepError:

@@ -6,6 +6,9 @@
 | key file        | --key-file        | FARKEEP_KEY_FILE                                             | key_file        |
 | passphrase file | --passphrase-file | FARKEEP_PASSPHRASE_FILE, then $CREDENTIALS_DIRECTORY/farkeep | passphrase_file |
 | time to recall  | --after (forget)  | -                                                            | sweep_after     |
+| workers         | --threads         | FARKEEP_THREADS                                              | threads         |
+| priority        | --nice            | FARKEEP_NICE                                                 | nice            |
+| disk priority   | --ionice          | FARKEEP_IONICE                                               | ionice          |
 
 `init --key-file` remembers the key file in H/farkeep.toml; relative paths there are taken relative to the home.
 """
@@ -13,6 +16,7 @@
 from __future__ import annotations
 
 import os
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,18 +24,36 @@ from typing import NamedTuple
 from shared.errors import RefusedError, UsageError
 
 FILE = "farkeep.toml"
-_KNOWN = frozenset({"key_file", "passphrase_file", "sweep_after"})
+_NUMBERS = frozenset({"threads", "nice"})
+_KNOWN = frozenset({"key_file", "passphrase_file", "sweep_after", "ionice", *_NUMBERS})
+_THREADS_MAX, _NICE_MIN, _NICE_MAX = 256, -20, 19
+_DISK_PRIORITY = re.compile(r"idle|best-effort(?::([0-7]))?")
+_LEVEL_USUAL = 4
+"""What Linux gives to a program of niceness 0."""
 _LIMIT_BYTES = 1 << 20
 
 
+class DiskPriority(NamedTuple):
+    """Which programs go first at the disk: only idle time is taken, or one's share at a level from 0 (high) to 7."""
+
+    is_idle: bool
+    level: int = 0
+
+
 class Settings(NamedTuple):
-    """What was found. Paths are absolute; empty where nothing was named, as is `sweep_after` (a length of time)."""
+    """What was found. Paths are absolute; empty where nothing was named, as is `sweep_after` (a length of time).
+
+    `threads` 0: one per processor.
+    """
 
     home: str
     key_file: str = ""
     passphrase_file: str = ""
     wait_s: float = 0.0
     sweep_after: str = ""
+    threads: int = 0
+    nice: int | None = None
+    disk_priority: DiskPriority | None = None
 
 
 def find_settings(options: Namespace, environment: Mapping[str, str]) -> Settings:
@@ -52,6 +74,9 @@ def find_settings(options: Namespace, environment: Mapping[str, str]) -> Setting
         passphrase_file=_passphrase_file(options, environment) or _stored_path(home, stored, "passphrase_file"),
         wait_s=_wait(options.wait),
         sweep_after=stored.get("sweep_after", ""),
+        threads=_number(_value("threads", options, environment, stored), "threads", 1, _THREADS_MAX) or 0,
+        nice=_number(_value("nice", options, environment, stored), "nice", _NICE_MIN, _NICE_MAX),
+        disk_priority=_disk_priority(_value("ionice", options, environment, stored)),
     )
 
 
@@ -70,10 +95,7 @@ def read_file(path: str) -> dict[str, str]:
         values = loads(data.decode())
     except ValueError as error:
         raise _unreadable(path, str(error)) from error
-    for name, value in values.items():
-        if name not in _KNOWN or not isinstance(value, str):
-            raise _unreadable(path, f"`{name}` is no setting, or not a text")
-    return values
+    return {name: _text(path, name, value) for name, value in values.items()}
 
 
 def encode_file(values: Mapping[str, str]) -> bytes:
@@ -109,6 +131,37 @@ def _passphrase_file(options: Namespace, environment: Mapping[str, str]) -> str:
 
 def _stored_path(home: str, stored: Mapping[str, str], name: str) -> str:
     return os.path.normpath(os.path.join(home, stored[name])) if stored.get(name) else ""
+
+
+def _text(path: str, name: str, value: object) -> str:
+    is_number = name in _NUMBERS and isinstance(value, int) and not isinstance(value, bool)
+    if name not in _KNOWN or not (isinstance(value, str) or is_number):
+        raise _unreadable(path, f"`{name}` is no setting, or not a text")
+    return str(value)
+
+
+def _value(name: str, options: Namespace, environment: Mapping[str, str], stored: Mapping[str, str]) -> str:
+    return getattr(options, name) or environment.get(f"FARKEEP_{name.upper()}", "") or stored.get(name, "")
+
+
+def _number(text: str, name: str, low: int, high: int) -> int | None:
+    if not text:
+        return None
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 4 and low <= int(text) <= high):
+        raise UsageError(f"this is no number for --{name}", subject=text,
+                         next_step=f"give a whole number from {low} to {high}")
+    return int(text)
+
+
+def _disk_priority(text: str) -> DiskPriority | None:
+    if not text:
+        return None
+    match = _DISK_PRIORITY.fullmatch(text)
+    if match is None:
+        raise UsageError("this is no class for --ionice", subject=text,
+                         next_step="write idle, best-effort, or best-effort:0 (first) to best-effort:7 (last)")
+    return DiskPriority(text == "idle", int(match[1] or _LEVEL_USUAL) if text != "idle" else 0)
 
 
 def _wait(value: float | None) -> float:

@@ -39,10 +39,15 @@ def parse_spec(text: str) -> SnapSpec:
         raise UsageError("no snapshot is named", subject=text, next_step=_GRAMMAR)
     if not colon:
         return SnapSpec(snap, None)
-    parts = [part for part in os.fsencode(rest).split(b"/") if part not in (b"", b".")]
+    return SnapSpec(snap, parse_path(rest))
+
+
+def parse_path(text: str) -> bytes:
+    """The absolute path in a snapshot that `text` means, without empty, `.` and repeated parts; raises UsageError."""
+    parts = [part for part in os.fsencode(text).split(b"/") if part not in (b"", b".")]
     if b".." in parts:
         raise UsageError("a path in a snapshot cannot go up", subject=text, next_step="write the path without `..`")
-    return SnapSpec(snap, b"/" + b"/".join(parts))
+    return b"/" + b"/".join(parts)
 
 
 def find_snapshot(history: History, snap: str) -> SnapshotEntry:

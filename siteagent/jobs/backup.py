@@ -93,8 +93,8 @@ class _Run:
         self._lease.unusable |= unusable_segments(home)
         keys = RunKeys(home.keyring.site_id, home.keyring.current, home.keyring.default_domain)
         self.store = StoreWriter(home.packs, home.index, home.reader, keys, self._lease, home.cited,
-                                 home.world.randomness, may_start_processes=home.world.may_start_processes,
-                                 pack_bytes=home.world.pack_bytes)  # fmt: skip
+                                 home.world.randomness, home.world.workers, home.world.starts_processes,
+                                 home.world.pack_bytes)  # fmt: skip
         home.ledger.checkpoint()
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)

@@ -14,7 +14,7 @@ from siteagent.store.pack import PackHeader, Row, pack_root, read_trailer
 from siteagent.store.packs import FolderPacks
 from siteagent.store.packwalk import pack_contents
 from siteagent.store.reader import SegmentReader
-from siteagent.store.scrub import Scrub, ScrubResult
+from siteagent.store.scrub import WORKERS, Scrub, ScrubResult
 from siteagent.store.segment import KIND_NAMES
 
 
@@ -33,7 +33,7 @@ class PackCheck:
                  suspects: set[SegmentName], progress: PackProgress) -> None:
         self._home, self._packs, self._sampling, self._progress = home, packs, sampling, progress
         self._reader = reader
-        self._scrub = Scrub(home.keyring, sampling.has, suspects, reader.expand)
+        self._scrub = Scrub(home.keyring, sampling.has, suspects, home.world.workers or WORKERS, reader.expand)
         self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
         self.problems: list[tuple[str, str]] = []
         self.not_proven: list[str] = []
@@ -130,7 +130,7 @@ class PackCheck:
         if self._nearest is None or self.result.whole:
             return
         _, pack_id, about, row = self._nearest
-        scrub = Scrub(self._home.keyring, lambda _: True, (), self._reader.expand)
+        scrub = Scrub(self._home.keyring, lambda _: True, expand=self._reader.expand)
         try:
             scrub.pack(self._packs.open(pack_id), about, [row])
         finally:

@@ -27,14 +27,19 @@ def reading(home: Home, job: str) -> Iterator[None]:
 
 def find_entry(catalog: Catalog, path: bytes) -> Entry | None:
     """The entry at an absolute path; None for `/` when it was no root itself. Raises RefusedError when it is absent."""
-    components = [part for part in path.split(b"/") if part]
-    if not components:
-        return catalog.find(b"", b"")
-    entry = catalog.find(folder_key(components[:-1]), components[-1])
-    if entry is None:
+    entry = entry_at(catalog, path)
+    if entry is None and path.strip(b"/"):
         raise RefusedError("this path is not in the snapshot", subject=os.fsdecode(path),
                            next_step="look with `farkeep ls`; the path is the absolute one that was backed up")
     return entry
+
+
+def entry_at(catalog: Catalog, path: bytes) -> Entry | None:
+    """The entry at an absolute path, or None."""
+    components = [part for part in path.split(b"/") if part]
+    if not components:
+        return catalog.find(b"", b"")
+    return catalog.find(folder_key(components[:-1]), components[-1])
 
 
 def folder_below(entry: Entry | None) -> bytes:

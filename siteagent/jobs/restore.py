@@ -195,7 +195,7 @@ def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mappin
           target: int, *, is_fresh: bool) -> Crew:
     entries, size_bytes = size_below(catalog, mapping.prefix)
     is_small = entries <= ALONE_ENTRIES_MAX and size_bytes <= ALONE_BYTES_MAX
-    if is_small or request.selection is not None or mapping.only_name or not home.world.may_start_processes:
+    if is_small or request.selection is not None or mapping.only_name or not home.world.starts_processes:
         return Alone(worker)
     spots = encode_spots(_spots(home, request))
     epochs = [
@@ -205,7 +205,7 @@ def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mappin
     setup = Setup(home.path, epochs, mapping.prefix, mapping.only_name, _chunk_key(home, request),
                   is_fresh, len(spots))  # fmt: skip
     try:
-        return Processes(setup, spots, target)
+        return Processes(setup, spots, target, home.world.workers)
     except OSError:
         return Alone(worker)
 

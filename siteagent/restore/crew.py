@@ -49,13 +49,13 @@ class Alone:
 class Processes:
     """Worker processes, each fed by a thread that waits for it."""
 
-    def __init__(self, setup: Setup, spots: bytes, target: int) -> None:
-        """Start one process per processor; raises OSError where that cannot be."""
+    def __init__(self, setup: Setup, spots: bytes, target: int, workers: int = 0) -> None:
+        """Start so many processes, 0 meaning one per processor; raises OSError where that cannot be."""
         self._children: list[Child] = []
         memory = os.memfd_create("farkeep-spots", os.MFD_CLOEXEC)
         try:
             _write_all(memory, spots)
-            for _ in range(min(_PROCESSES_MAX, os.cpu_count() or 1)):
+            for _ in range(workers or min(_PROCESSES_MAX, os.cpu_count() or 1)):
                 child = Child("siteagent.restore.process", [memory, target])
                 child.send(setup)
                 self._children.append(child)

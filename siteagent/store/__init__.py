@@ -6,7 +6,7 @@ chunks and frames; `segment` seals up to 1 MiB of frames; `pack` is a file of se
 snapshot needs; `snapshots` keeps manifests and reaches. `index` finds chunks and segments and may be lost at any time.
 `writer`, `pipeline`, `sealwork`, `sealhelper`, `sealprocess` and `packwriter` are the way in, `reader` is the way out.
 `scrub` and `packwalk` check segments and packs, `treecheck` and `listcheck` catalogs, `trace` tells what damage means;
-`nameruns` and `nameset` hold many names in few bytes.
+`nameruns` and `nameset` hold many names in few bytes. `catalogdiff` compares catalogs, `catalogsearch` searches many.
 `leases` keeps running jobs and sweeps apart; its docstring has the table of what may run beside what.
 
 Algorithms and versions of this format:

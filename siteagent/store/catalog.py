@@ -33,6 +33,20 @@ class Leaf(NamedTuple):
     is_last: bool
 
 
+def read_entries(source: PageSource, row: Child) -> EntryPage:
+    """The entry page that a row of the index names; raises DamagedError or HostileError."""
+    return EntryPage(source.chunk(row.segment, row.page_id), source.side(row.segment, row.page_id))
+
+
+def read_index(source: PageSource, row: Child, level: int) -> list[Child]:
+    """The rows of the index page of this level that a row names; raises DamagedError or HostileError."""
+    page, side = source.chunk(row.segment, row.page_id), source.side(row.segment, row.page_id)
+    kind, found, children = decode_index(page, side)
+    if kind != ENTRY_INDEX or found != level or level > LEVELS_MAX:
+        raise HostileError("a catalog is not level", next_step="run `farkeep verify --read-data`")
+    return children
+
+
 class Catalog:
     """One snapshot's tree."""
 
@@ -46,14 +60,10 @@ class Catalog:
             yield from self._below(row, self.root.level, from_key, is_last=True)
 
     def _below(self, row: Child, level: int, from_key: bytes, *, is_last: bool) -> Iterator[Leaf]:
-        page = self._source.chunk(row.segment, row.page_id)
-        side = self._source.side(row.segment, row.page_id)
         if level == 0:
-            yield Leaf(EntryPage(page, side), row, is_last)
+            yield Leaf(read_entries(self._source, row), row, is_last)
             return
-        kind, found, children = decode_index(page, side)
-        if kind != ENTRY_INDEX or found != level or level > LEVELS_MAX:
-            raise HostileError("a catalog is not level", next_step="run `farkeep verify --read-data`")
+        children = read_index(self._source, row, level)
         start = bisect_left(children, from_key, key=lambda child: child.last_key) if from_key else 0
         for number in range(start, len(children)):
             last = is_last and number == len(children) - 1
@@ -71,8 +81,7 @@ class Catalog:
     def _rows_below(self, row: Child, level: int) -> Iterator[tuple[Child, int]]:
         yield row, level
         if level:
-            page, side = self._source.chunk(row.segment, row.page_id), self._source.side(row.segment, row.page_id)
-            for child in decode_index(page, side)[2]:
+            for child in read_index(self._source, row, level):
                 yield from self._rows_below(child, level - 1)
 
     def entries(self, from_key: bytes = b"") -> Iterator[Entry]:

@@ -10,6 +10,7 @@ H/packs/       packs (siteagent.store.pack)
 H/snapshots/   <snapshot id>.manifest (shared.manifest)
 H/reaches/     <snapshot id> (siteagent.store.reach)
 H/index/       RocksDB, a cache (siteagent.store.index)
+H/farkeep.log  a line per command, without names (siteagent.cli.commandlog); .1 and .2 are older
 H/restores/    marks of folders that were restored into (siteagent.restore.mark)
 H.key, H.head  beside the home: the site's key file and the high-water mark of its log
 ```

@@ -37,8 +37,8 @@ from siteagent.store.table import Table, decode_table
 
 Expand = Callable[[OpenSegment, int], bytes | memoryview]
 WORKERS = 2
-_WAITING_MAX = 3 * WORKERS
-"""Segments in work or done and not yet counted: with 1 MiB bodies about 20 MB."""
+_WAITING_PER_WORKER = 3
+"""Segments in work or done and not yet counted: with 1 MiB bodies and two workers about 20 MB."""
 
 
 class ScrubKeys(Protocol):
@@ -132,15 +132,16 @@ class ScrubResult(Struct):
 
 
 class Scrub:
-    """Checks the segments of pack after pack with two threads; close it.
+    """Checks the segments of pack after pack with `workers` threads; close it.
 
     `is_whole` tells which segments are read whole, `suspects` are so in any case.
     """
 
     def __init__(self, keys: ScrubKeys, is_whole: Callable[[SegmentName], bool],
-                 suspects: Iterable[SegmentName] = (), expand: Expand | None = None) -> None:
+                 suspects: Iterable[SegmentName] = (), workers: int = WORKERS, expand: Expand | None = None) -> None:
         self._keys, self._is_whole, self._suspects, self._expand = keys, is_whole, frozenset(suspects), expand
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="scrub")
+        self._waiting_max = _WAITING_PER_WORKER * workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="scrub")
         self._waiting: deque[tuple[Row, Future[Table]]] = deque()
         self.result = ScrubResult()
 
@@ -149,7 +150,7 @@ class Scrub:
         for row in sorted(rows, key=lambda row: row.offset):
             if row.name in self._suspects or self._is_whole(row.name):
                 self._waiting.append((row, self._submit(pack, about, row)))
-                if len(self._waiting) > _WAITING_MAX:
+                if len(self._waiting) > self._waiting_max:
                     self._settle()
             else:
                 self._head(pack, about, row)

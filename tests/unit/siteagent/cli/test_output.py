@@ -120,3 +120,30 @@ def test_colour_is_only_used_when_asked_for() -> None:
 ])  # fmt: skip
 def test_a_name_of_any_bytes_is_text_and_its_bytes_where_they_differ(name: bytes, fields: dict[str, str]) -> None:
     assert name_fields("path", name) == fields
+
+
+def test_details_are_for_those_who_ask() -> None:
+    output, _, stderr = made()
+    output.detail("hidden")
+    output.verbosity = 1
+    output.detail("shown")
+    output.is_quiet = True
+    output.detail("quiet")
+    assert stderr.getvalue() == "shown\n"
+
+
+def test_progress_is_for_terminals_that_can_draw_and_people_who_want_it() -> None:
+    assert Output(io.BytesIO(), io.StringIO()).wants_progress
+    assert not Output(io.BytesIO(), io.StringIO(), is_dumb=True).wants_progress
+    output, _, _ = made()
+    output.is_quiet = True
+    assert not output.wants_progress
+
+
+def test_what_was_shown_is_counted() -> None:
+    output, _, _ = made()
+    output.say("chatter")
+    output.warn("one")
+    output.warn("two")
+    output.failure(RefusedError("no"))
+    assert (output.warnings, output.errors) == (2, 1)

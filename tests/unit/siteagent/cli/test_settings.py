@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from shared.errors import RefusedError, UsageError
-from siteagent.cli.settings import encode_file, find_settings, passphrase, read_file
+from siteagent.cli.settings import DiskPriority, encode_file, find_settings, passphrase, read_file
 
 
 def options(**given: Any) -> Namespace:
-    return Namespace(**{"home": None, "key_file": None, "passphrase_file": None, "wait": None, **given})
+    names = ("home", "key_file", "passphrase_file", "wait", "threads", "nice", "ionice")
+    return Namespace(**{**dict.fromkeys(names), **given})
 
 
 @pytest.fixture
@@ -96,3 +97,45 @@ def test_the_time_to_recall_is_kept_as_it_is_written(home: Path) -> None:
     assert find_settings(options(home=str(home)), {}).sweep_after == ""
     (home / "farkeep.toml").write_bytes(encode_file({"sweep_after": "30d"}))
     assert find_settings(options(home=str(home)), {}).sweep_after == "30d"
+
+
+@pytest.mark.parametrize(("name", "field", "expected"), [
+    ("threads", "threads", [3, 2, 1]), ("nice", "nice", [3, 2, 1]),
+    ("ionice", "disk_priority", [DiskPriority(True), DiskPriority(False, 7), DiskPriority(False, 4)]),
+])  # fmt: skip
+def test_workers_and_priorities_are_options_variables_or_settings(
+    home: Path, name: str, field: str, expected: list[object]
+) -> None:
+    texts = ["idle", "best-effort:7", "best-effort"] if name == "ionice" else ["3", "2", "1"]
+    stored = f'"{texts[2]}"' if name == "ionice" else texts[2]
+    (home / "farkeep.toml").write_text(f"{name} = {stored}\n")
+    variables = {"FARKEEP_HOME": str(home), f"FARKEEP_{name.upper()}": texts[1]}
+    assert getattr(find_settings(options(**{name: texts[0]}), variables), field) == expected[0]
+    assert getattr(find_settings(options(), variables), field) == expected[1]
+    assert getattr(find_settings(options(home=str(home)), {}), field) == expected[2]
+    (home / "farkeep.toml").write_bytes(encode_file({name: texts[2]}))
+    assert getattr(find_settings(options(home=str(home)), {}), field) == expected[2]
+
+
+def test_without_a_word_nothing_changes() -> None:
+    found = find_settings(options(home="/h"), {})
+    assert (found.threads, found.nice, found.disk_priority) == (0, None, None)
+    assert find_settings(options(home="/h", nice="0", ionice="best-effort:0"), {}).nice == 0
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("threads", "0"), ("threads", "-1"), ("threads", "257"), ("threads", "x"), ("nice", "20"), ("nice", "-21"),
+    ("nice", "1.5"), ("nice", "٣"), ("ionice", "realtime"), ("ionice", "best-effort:8"), ("ionice", "idle:1"),
+    ("ionice", "best-effort:"),
+])  # fmt: skip
+def test_senseless_workers_and_priorities_are_refused(name: str, text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_settings(options(home="/h", **{name: text}), {})
+    assert caught.value.subject == text
+
+
+def test_a_number_in_the_file_is_one_only_where_a_number_belongs(home: Path) -> None:
+    for content in ("ionice = 3\n", "nice = true\n", "nice = 1.5\n"):
+        (home / "farkeep.toml").write_text(content)
+        with pytest.raises(RefusedError, match="settings do not read"):
+            find_settings(options(home=str(home)), {})
