@@ -103,3 +103,11 @@ def report(capsys: pytest.CaptureFixture[str], what: str, calls: list[Call], tri
     with capsys.disabled():
         print(f"\n{what}: stopped at {len(tried)} of {len(calls)} calls, {len({call.point for call in tried})} of "
               f"{reached} different ones", flush=True)  # fmt: skip
+
+
+def test_the_second_backup_stores_deltas_of_files_and_of_pages(machine: Machine) -> None:
+    """Else stopping it at every call would say nothing about them."""
+    second(machine).record()
+    with machine.session() as home:
+        tables = [home.reader.table(name).table for name in home.index.segments()]
+        assert {bool(table.sides) for table in tables if table.bases} == {True, False}

@@ -51,10 +51,13 @@ def small_tree() -> Description:
 
 
 def change(source: Path) -> None:
-    """Change the small tree as a day does: edits, a new large file, a removed one, a renamed one."""
+    """Change the small tree as a day does: edits (one makes a delta), a new large file, one removed, one renamed."""
     mutate(3, source, 12, keep_readable=True)
     (source / "added").write_bytes(Content(900_000, 77).pieces().__next__()[1])
     os.rename(source / "later", source / "renamed")
+    with (source / "big").open("r+b") as file:
+        file.seek(50_000)
+        file.write(b"edited in place")
 
 
 class _SlowView(PosixView):
