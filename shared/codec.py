@@ -62,8 +62,7 @@ def decompress(data: bytes | memoryview, plain_size_bytes: int, *, subject: str)
     """
     try:
         if zstandard.frame_content_size(data) != plain_size_bytes:
-            raise DamagedError("a compressed frame states another size than its table", subject=subject,
-                               next_step="run `farkeep verify --read-data`")
+            raise _wrong_size(subject)
         plain = _decompressor().decompress(data, max_output_size=plain_size_bytes)
     except zstandard.ZstdError as error:
         raise DamagedError(f"a frame does not decompress: {error}", subject=subject,
@@ -72,3 +71,23 @@ def decompress(data: bytes | memoryview, plain_size_bytes: int, *, subject: str)
         raise DamagedError("a frame decompresses to another size than its table says", subject=subject,
                            next_step="run `farkeep verify --read-data`")
     return plain
+
+
+def decompress_head(data: bytes | memoryview, plain_size_bytes: int, wanted_bytes: int, *, subject: str) -> bytes:
+    """The first `wanted_bytes` of a zstd frame that states `plain_size_bytes`; raises like `decompress`."""
+    try:
+        if zstandard.frame_content_size(data) != plain_size_bytes:
+            raise _wrong_size(subject)
+        with _decompressor().stream_reader(data) as stream:
+            plain = stream.read(wanted_bytes)
+    except zstandard.ZstdError as error:
+        raise DamagedError(f"a frame does not decompress: {error}", subject=subject,
+                           next_step="run `farkeep verify --read-data`") from error
+    if len(plain) != wanted_bytes:
+        raise _wrong_size(subject)
+    return plain
+
+
+def _wrong_size(subject: str) -> DamagedError:
+    return DamagedError("a compressed frame states another size than its table", subject=subject,
+                        next_step="run `farkeep verify --read-data`")

@@ -27,7 +27,7 @@ class Gatherer(Generic[Row]):
     def __init__(self, boundary_key: bytes, level: int, emit: Callable[[list[Row]], None]) -> None:
         self._key, self._prefix, self._emit = boundary_key, bytes((level,)), emit
         self._rows: list[Row] = []
-        self._marks: list[tuple[bytes, int, int, bytes]] = []
+        self._marks: list[tuple[bytes | None, int, int, bytes]] = []
         self._nominal = self._full = 0
 
     @property
@@ -35,25 +35,32 @@ class Gatherer(Generic[Row]):
         """True at the start of a page."""
         return not self._rows
 
-    def add(self, row: Row, key: bytes, nominal: int, extra: int = 0) -> None:
-        """Add a row; `nominal` and `extra` are its weights in bytes, from its key and from its values."""
+    def add(self, row: Row, key: bytes, nominal: int, extra: int = 0, *, is_inner: bool = False) -> None:
+        """Add a row; `nominal` and `extra` are its weights in bytes, from its key and from its values.
+
+        `is_inner`: its hash is known to mark no boundary, and is worked out only if it is needed.
+        """
         self._rows.append(row)
         self._nominal += nominal
         self._full += nominal + extra
-        mark = _NO_MARK
-        if self._nominal >= NOMINAL_MIN_BYTES:
-            mark = blake3(self._prefix + key, key=self._key).digest(8)
+        mark: bytes | None = None
+        if not is_inner:
+            mark = self._mark(key) if self._nominal >= NOMINAL_MIN_BYTES else _NO_MARK
         self._marks.append((mark, nominal, extra, key))
-        if mark < _BOUNDARY:
+        if mark is not None and mark < _BOUNDARY:
             self._cut(len(self._rows))
         elif self._full > FULL_MAX_BYTES:
             self._cut_smallest()
 
+    def _mark(self, key: bytes) -> bytes:
+        return blake3(self._prefix + key, key=self._key).digest(8)
+
     def _cut_smallest(self) -> None:
         seen, best, place = 0, _NO_MARK, len(self._rows)
-        for number, (mark, nominal, _, _) in enumerate(self._marks, 1):
+        for number, (known, nominal, _, key) in enumerate(self._marks, 1):
             seen += nominal
-            if seen >= NOMINAL_MIN_BYTES and mark < best:
+            mark = self._mark(key) if known is None and seen >= NOMINAL_MIN_BYTES else known
+            if seen >= NOMINAL_MIN_BYTES and mark is not None and mark < best:
                 best, place = mark, number
         self._cut(place)
 

@@ -6,10 +6,11 @@ Pages of the previous catalog that did not change are taken over whole, without 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 
 from shared.errors import BugError, HostileError
 from shared.tree import FILE, escaped, key_of
-from siteagent.store.boundary import Gatherer
+from siteagent.store.boundary import NOMINAL_MIN_BYTES, Gatherer
 from siteagent.store.catalog import EMPTY, Leaf, Root
 from siteagent.store.chunklist import PageSink
 from siteagent.store.delta import BaseChunk
@@ -48,6 +49,7 @@ class CatalogBuilder:
         self._kept: Leaf | None = None
         self._kept_rows = 0
         self._patches: dict[int, Entry] = {}
+        self._measured: tuple[Leaf | None, int] = (None, 0)
         self._earlier: BaseChunk | None = None
         self._plain: set[SegmentName] = set()
         self.needed: set[SegmentName] = set()
@@ -60,13 +62,13 @@ class CatalogBuilder:
             self._spill()
         self._add(entry)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, *, is_inner: bool = False) -> None:
         folder, name = entry.folder, entry.name
         extra = _weight(entry)
         if folder is not self._folder and folder != self._folder:
             self._folder, self._prefix = folder, folder + b"\0\0"
             extra += len(folder)
-        self._rows.add(entry, self._prefix + escaped(name), len(name) + _ROW_BYTES, extra)
+        self._rows.add(entry, self._prefix + escaped(name), len(name) + _ROW_BYTES, extra, is_inner=is_inner)
 
     def add_unchanged(self, leaf: Leaf, start: int, stop: int) -> None:
         """Add rows `start` to `stop` of an entry page of the previous catalog.
@@ -75,8 +77,7 @@ class CatalogBuilder:
         """
         if not self._goes_on(leaf, start):
             self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
-            for entry in leaf.page.rows()[start:stop]:
-                self._add(entry)
+            self._add_rows(leaf, start, stop, {})
             return
         self._keep(leaf, stop)
 
@@ -134,8 +135,21 @@ class CatalogBuilder:
         if leaf is not None:
             patches, self._patches = self._patches, {}
             self._earlier = self._earlier or BaseChunk(leaf.row.segment, leaf.row.page_id)
-            for place, entry in enumerate(leaf.page.rows()[: self._kept_rows]):
-                self._add(patches.get(place, entry))
+            self._add_rows(leaf, 0, self._kept_rows, patches)
+
+    def _add_rows(self, leaf: Leaf, start: int, stop: int, patches: dict[int, Entry]) -> None:
+        """Add rows of an earlier page. Where it went on beyond its least weight, its rows but the last mark no
+        boundary."""
+        rows, inner = leaf.page.rows(), self._first_inner(leaf)
+        for place in range(start, stop):
+            self._add(patches.get(place) or rows[place], is_inner=inner <= place < len(rows) - 1)
+
+    def _first_inner(self, leaf: Leaf) -> int:
+        if self._measured[0] is not leaf:
+            weights = accumulate(len(name) + _ROW_BYTES for name in leaf.page.names)
+            first = next((place for place, weight in enumerate(weights) if weight >= NOMINAL_MIN_BYTES), 1 << 30)
+            self._measured = leaf, first
+        return self._measured[1]
 
     def _store_page(self, rows: list[Entry]) -> None:
         segments = [name for row in rows for name in row.segments]

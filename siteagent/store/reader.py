@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from shared.codec import decompress_head
 from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError, FarkeepError, HostileError
-from siteagent.store.delta import Base, decode_base, dictionary_of, expand_delta
-from siteagent.store.frame import ZSTD_DELTA, expand_frame
+from siteagent.store.delta import Base, BaseChunk, decode_base, dictionary_of, expand_delta
+from siteagent.store.frame import ZSTD, ZSTD_DELTA, expand_frame
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.packs import Packs
@@ -22,6 +23,7 @@ from siteagent.store.table import Frame, Table, decode_table
 
 _TABLES_MAX = 512
 _FRAMES_MAX_BYTES = 16 << 20
+_WORTH_CUTTING = 0.8
 
 
 class Keys(Protocol):
@@ -230,7 +232,20 @@ class SegmentReader:
         for chunk in base.chunks:
             if self.depth(chunk.segment, chunk.chunk_id) > base.depth:
                 raise _too_deep(chunk.segment)
+        if len(base.chunks) == 1:
+            return [self._lone_chunk(base.chunks[0])]
         return [self.chunk(chunk.segment, chunk.chunk_id) for chunk in base.chunks]
+
+    def _lone_chunk(self, chunk: BaseChunk) -> memoryview:
+        """One chunk of a frame of which nothing else is wanted: what lies behind it is not decompressed."""
+        opened, row = self._frame_row(chunk.segment, chunk.chunk_id)
+        place = opened.places[chunk.chunk_id]
+        number, start = opened.table.chunk_frames[place], opened.offsets[place]
+        stop = start + opened.table.lengths[place]
+        if row.codec != ZSTD or stop > row.plain_bytes * _WORTH_CUTTING or (chunk.segment, number) in self._frames:
+            return self.chunk(chunk.segment, chunk.chunk_id)
+        stored = self.segment(chunk.segment).stored(number)
+        return memoryview(decompress_head(stored, row.plain_bytes, stop, subject=shown_segment(chunk.segment)))[start:]
 
     def depth(self, name: SegmentName, chunk_id: bytes) -> int:
         """How many deltas lie below a chunk; raises DamagedError."""

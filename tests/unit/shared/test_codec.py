@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec import decode, decompress, encode
+from shared.codec import decode, decompress, decompress_head, encode
 from shared.errors import DamagedError, HostileError
 
 
@@ -82,3 +82,16 @@ def test_a_bomb_costs_no_more_than_was_stated() -> None:
     bomb = zstandard.compress(bytes(1 << 28))
     with pytest.raises(DamagedError, match="another size"):
         decompress(bomb, 1000, subject="bomb")
+
+
+def test_the_head_of_a_frame_comes_without_its_tail() -> None:
+    plain = b"".join(b"line %d\n" % number for number in range(20_000))
+    packed = zstandard.ZstdCompressor().compress(plain)
+    for wanted in (1, 4096, len(plain)):
+        assert decompress_head(packed, len(plain), wanted, subject="") == plain[:wanted]
+    with pytest.raises(DamagedError):
+        decompress_head(packed, len(plain) - 1, 10, subject="")
+    with pytest.raises(DamagedError):
+        decompress_head(packed[: len(packed) // 2], len(plain), len(plain), subject="")
+    with pytest.raises(DamagedError):
+        decompress_head(b"no frame", 10, 5, subject="")
