@@ -23,7 +23,7 @@ from siteagent.capture.deltas import Awaited
 from siteagent.capture.moves import Moves
 from siteagent.capture.oldversion import OldVersion
 from siteagent.capture.outlet import Outlet, Replaced
-from siteagent.capture.previous import Previous, Slice
+from siteagent.capture.previous import NOTED_FILES_MAX, Previous, Slice
 from siteagent.sources.base import Batch, Identity, Metadata, SmallFile, SourceError, View
 from siteagent.store.catalog import Catalog, Root
 from siteagent.store.catalogbuilder import CatalogBuilder
@@ -115,7 +115,7 @@ class Capture:
         previous, figures = self._previous, self.figures
         for batch in self._view.batches():
             self._started_ns = self._clock.now_ns()
-            slices = previous.take(batch.folder)
+            slices = previous.take(batch.folder, batch.until)
             if self._options.rechecks is None and _is_unchanged(batch, slices):
                 for part in slices:
                     self._outlet.add_unchanged(part.leaf, part.start, part.stop)
@@ -267,7 +267,7 @@ class Capture:
             return
         if before is None:
             figures.new += 1
-            if entry.type == FILE and entry.size:
+            if entry.type == FILE and entry.size and self._previous.catalog and len(self._appeared) < NOTED_FILES_MAX:
                 self._appeared.add((entry.inode, entry.size))
         elif _identity(before) != _identity(entry):
             figures.changed += 1

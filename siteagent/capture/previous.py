@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,7 +15,8 @@ from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.page import side_segments
 
-_REMOVED_FILES_MAX = 200_000
+NOTED_FILES_MAX = 200_000
+"""Files remembered to recognise renamed ones: what is beyond counts as removed and new."""
 
 
 class Slice(NamedTuple):
@@ -25,6 +27,11 @@ class Slice(NamedTuple):
     stop: int
     names: list[bytes]
     identities: list[Identity | None]
+
+    def cut(self, start: int, stop: int) -> Slice:
+        """A part of it."""
+        return Slice(self.leaf, self.start + start, self.start + stop, self.names[start:stop],
+                     self.identities[start:stop])  # fmt: skip
 
     def entry(self, place: int) -> Entry:
         """The entry at `place` within this slice."""
@@ -75,14 +82,20 @@ class Previous:
     def _is_tainted(self, row: Entry) -> bool:
         return self.catalog is None or not self.unusable.isdisjoint(self.catalog.needs(row))
 
-    def take(self, folder: bytes) -> list[Slice]:
-        """The slices of this folder; folders before it are gone from the source."""
+    def take(self, folder: bytes, until: bytes | None = None) -> list[Slice]:
+        """The slices of this folder (up to the name `until`); folders before it are gone from the source."""
         while self._next is not None and self._next[0] < folder:
             self._remove(self._next[1])
             self._next = next(self._slices, None)
         found = []
         while self._next is not None and self._next[0] == folder:
-            found.append(self._next[1])
+            part = self._next[1]
+            if until is not None and part.names[-1] > until:
+                count = bisect_right(part.names, until)
+                found += [part.cut(0, count)] if count else []
+                self._next = folder, part.cut(count, len(part.names))
+                break
+            found.append(part)
             self._next = next(self._slices, None)
         return found
 
@@ -100,5 +113,5 @@ class Previous:
         """Count one entry as removed (folders on the way to a root are no part of the source)."""
         entry = part.entry(place)
         self.removed += not entry.flags & ANCESTOR
-        if entry.type == FILE and entry.size and len(self.removed_files) < _REMOVED_FILES_MAX:
+        if entry.type == FILE and entry.size and len(self.removed_files) < NOTED_FILES_MAX:
             self.removed_files.add((entry.inode, entry.size))

@@ -56,7 +56,7 @@ class _Comparison:
         self.result = Preview()
 
     def add(self, batch: Batch) -> None:
-        slices = self._previous.take(batch.folder)
+        slices = self._previous.take(batch.folder, batch.until)
         known = {name: (part, place) for part in slices for place, name in enumerate(part.names)}
         for name, identity in zip(batch.names, batch.identities, strict=True):
             before = known.pop(name, None)

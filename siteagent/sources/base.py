@@ -16,11 +16,12 @@ Identity = tuple[int, int, int, int, int]
 
 
 class Batch(Struct):
-    """The entries of one folder, sorted by raw name.
+    """The entries of one folder, sorted by raw name; a very large folder comes in parts.
 
     `identities` and `facts` run parallel to `names`; `facts` are whatever the view needs to describe an entry.
     `ancestors` are folders that are here only because a root lies below; `followed` are roots (or on the way to one)
-    that are links and stand for what they lead to.
+    that are links and stand for what they lead to. `until`: another part of the folder follows, with names beyond this
+    one; None: this is the last or only one.
     """
 
     folder: bytes
@@ -30,6 +31,7 @@ class Batch(Struct):
     handle: int = -1
     ancestors: frozenset[bytes] = frozenset()
     followed: frozenset[bytes] = frozenset()
+    until: bytes | None = None
 
 
 class Metadata(NamedTuple):

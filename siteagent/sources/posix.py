@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from operator import itemgetter
 
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, child_folder, path_of
@@ -30,6 +30,8 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 _INLINE_MAX = 4096
 """File systems keep the content of very small files inside the inode, where it counts as no block."""
 _OPEN_FOLDERS_MAX = 400
+_PART_ENTRIES = 1 << 14
+"""Entries of one folder that are looked at together: a million at once would take a gigabyte."""
 _FOLDER_KEY_MAX = 32 << 10
 _CACHE_TAG, _CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 
@@ -71,22 +73,47 @@ class PosixView:
             yield Batch(b"", [b""], [identity_of(about)], [about], self._handle(top))
         while pending:
             folder = pending.pop()
-            batch = self._list(folder)
-            if batch is None:
-                continue
-            yield batch
-            pending.extend(reversed(self._subfolders(folder, batch)))
+            below: list[_Folder] = []
+            for batch in self._parts(folder):
+                yield batch
+                below += self._subfolders(folder, batch)
+            pending.extend(reversed(below))
 
-    def _list(self, folder: _Folder) -> Batch | None:
+    def _parts(self, folder: _Folder) -> Iterator[Batch]:
+        """A folder's entries: at once, or in parts when there are very many."""
         if len(folder.key) > _FOLDER_KEY_MAX:
             self._fail(folder.key, b"", "the path is longer than 32 KiB")
-            return None
+            return
         try:
             handle = self._handle(folder)
-            found = self._scan(folder, handle) if folder.root is not None else self._look_up(folder, handle)
+            if folder.root is None:
+                yield self._batch(folder, handle, self._look_up(folder, handle))
+                return
+            items, names = _listed(handle)
+            if not names:
+                yield self._batch(folder, handle, self._scan(folder, handle, items))
+                return
         except OSError as error:
             self._fail(folder.key, b"", error.strerror or str(error))
-            return None
+            return
+        yield from self._large(folder, handle, names)
+
+    def _large(self, folder: _Folder, handle: int, names: list[bytes]) -> Iterator[Batch]:
+        """A folder of very many entries: the names are held, what else is known of them for one part at a time."""
+        names.sort()
+        children = folder.node.children if folder.node else {}
+        if self._skips_caches and _CACHE_TAG in names and _is_cache(handle):
+            self.skipped.excluded += len(names) - 1
+            names = [_CACHE_TAG]
+        for start in range(0, len(names), _PART_ENTRIES):
+            part = names[start : start + _PART_ENTRIES]
+            found = self._select(folder, handle, self._look_at_each(folder, handle, part, children))
+            batch = self._batch(folder, handle, found)
+            if start + len(part) < len(names):
+                batch.until = part[-1]
+            yield batch
+
+    def _batch(self, folder: _Folder, handle: int, found: list[tuple[bytes, os.stat_result]]) -> Batch:
         found.sort(key=itemgetter(0))
         names = [name for name, _ in found]
         facts = [about for _, about in found]
@@ -96,9 +123,8 @@ class PosixView:
         followed = frozenset(name for name in children if name in names and _is_link(handle, name))
         return Batch(folder.key, names, list(map(identity_of, facts)), facts, handle, ancestors, followed)
 
-    def _scan(self, folder: _Folder, handle: int) -> list[tuple[bytes, os.stat_result]]:
-        with os.scandir(handle) as listing:
-            items = list(listing)
+    def _scan(self, folder: _Folder, handle: int,
+              items: list[os.DirEntry[str]]) -> list[tuple[bytes, os.stat_result]]:
         names = [item.name.encode("utf-8", "surrogateescape") for item in items]
         children = folder.node.children if folder.node else None
         try:
@@ -254,6 +280,15 @@ class PosixView:
     def close(self) -> None:
         """Close all folders."""
         self._close_folders(len(self._open))
+
+
+def _listed(handle: int) -> tuple[list[os.DirEntry[str]], list[bytes]]:
+    """The entries of a folder, or (when there are very many) their names alone."""
+    with os.scandir(handle) as listing:
+        items = list(islice(listing, _PART_ENTRIES + 1))
+        if len(items) <= _PART_ENTRIES:
+            return items, []
+        return [], [item.name.encode("utf-8", "surrogateescape") for item in chain(items, listing)]
 
 
 def _is_link(folder: int, name: bytes) -> bool:
