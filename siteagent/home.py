@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 
 from msgspec import Struct, field
@@ -33,7 +34,9 @@ from siteagent.store.leases import Leases
 from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
+from siteagent.store.retired import Retired
 from siteagent.store.snapshots import SnapshotFiles
+from siteagent.store.successors import Successors
 
 KEYRING_MAX_BYTES = 16 << 20
 KEY_FILE_MAX_BYTES = 1 << 16
@@ -80,7 +83,13 @@ class Home(Struct):
     index: Index
     reader: SegmentReader
     snapshots: SnapshotFiles
-    leases: Leases = field(default_factory=Leases)
+    successors: Successors
+    retired: Retired
+    leases: Leases
+    running: dict[bytes, bool] = field(default_factory=dict)
+    """Jobs of this process that have not ended; True for those that write segments."""
+    deciding: threading.Lock = field(default_factory=threading.Lock)
+    """Held from asking which snapshots are wanted to recording what follows from it."""
     notes: list[str] = field(default_factory=list)
     rescue: Rescue | None = None
     """What was saved of a log that did not read (only in a home opened for repair)."""
@@ -165,10 +174,28 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
         raise
     packs = FolderPacks(disk)
     index = Index(os.path.join(access.home, INDEX_FOLDER))
+    successors, retired = Successors(lambda: _superseded(ledger)), Retired(lambda: _retired(ledger))
     home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
-                SegmentReader(packs, index, keyring), SnapshotFiles(disk, keyring), rescue=rescue)  # fmt: skip
+                SegmentReader(packs, index, keyring, successors), SnapshotFiles(disk, keyring), successors, retired,
+                Leases(retired), rescue=rescue)  # fmt: skip
     ledger.set_on_append(home.mark_head)
     return home
+
+
+def _superseded(ledger: Ledger) -> list[tuple[bytes, bytes]]:
+    """What was superseded; nothing while the log does not read: nothing may be written then either."""
+    try:
+        return ledger.history().superseded
+    except FarkeepError:
+        return []
+
+
+def _retired(ledger: Ledger) -> list[bytes]:
+    try:
+        history = ledger.history()
+    except FarkeepError:
+        return []
+    return [*history.swept_segments, *(old for _, old in history.superseded)]
 
 
 def read_keys(access: Access, disk: Disk, world: World) -> Keyring:

@@ -45,6 +45,7 @@ COMMANDS = {
     "restore": Command("cmd_restore", "SNAP[:PATH]... --to DIR [options]", "bring files back into a folder"),
     "stats": Command("cmd_stats", "", "say what the home holds and what it costs"),
     "verify": Command("cmd_verify", "[options]", "check that everything a snapshot needs is there and reads"),
+    "prune": Command("cmd_prune", "[options]", "free the space of forgotten snapshots"),
     "repair index": Command("cmd_repair", "", "make the index again from the packs"),
     "repair log": Command("cmd_repair", "", "take back snapshots that a log put back from an old copy lacks"),
     "events": Command("cmd_events", "[options]", "show the event log"),

@@ -75,6 +75,7 @@ class PackCheck:
         if (problem := _contradiction(pack_id, pack.size_bytes, about, rows, recorded, self._home.keyring.site_id)):
             self.problems.append((subject, problem))
         self.trailer_bytes += pack.size_bytes - sum(row.length for row in rows)
+        rows = [row for row in rows if row.name not in self._home.retired]
         self._heal_index(pack_id, rows)
         self._scrub.pack(pack, about, rows)
         self._note_nearest(pack_id, about, rows)
@@ -85,7 +86,7 @@ class PackCheck:
             pack = self._packs.open(pack_id)
         except FarkeepError:
             return
-        contents = pack_contents(pack, pack_id, _subject(pack_id), self._home.keyring)
+        contents = pack_contents(pack, pack_id, _subject(pack_id), self._home.keyring, self._home.retired)
         rows = [row for row, _ in contents.rows]
         self.result.segments += len(rows)
         self.result.whole += len(rows)
@@ -102,7 +103,8 @@ class PackCheck:
                  if index.spot(row.name) != Spot(pack_id, row.offset, row.length, row.table_length)}
         if not wrong:
             return
-        contents = pack_contents(self._packs.open(pack_id), pack_id, _subject(pack_id), self._home.keyring)
+        home = self._home
+        contents = pack_contents(self._packs.open(pack_id), pack_id, _subject(pack_id), home.keyring, home.retired)
         good = [row for row, _ in contents.rows]
         wrong &= {row.name for row in good}
         if wrong:

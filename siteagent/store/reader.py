@@ -17,6 +17,7 @@ from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.packs import Packs
 from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_table, parse_header
+from siteagent.store.successors import Successors
 from siteagent.store.table import Table, decode_table
 
 _TABLES_MAX = 512
@@ -83,8 +84,9 @@ def missing(name: SegmentName, what: str = "a segment is missing") -> DamagedErr
 class SegmentReader:
     """Reads segments of one home; safe for several threads."""
 
-    def __init__(self, packs: Packs, index: Locator, keys: Keys) -> None:
+    def __init__(self, packs: Packs, index: Locator, keys: Keys, successors: Successors | None = None) -> None:
         self._packs, self._index, self._keys = packs, index, keys
+        self.successors = successors or Successors()
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
         self._newest: OpenSegment | None = None
@@ -171,14 +173,27 @@ class SegmentReader:
 
         The seal and t prove the bytes; ids are re-hashed by `verify --read-data`.
         """
-        opened = self.table(name)
-        place = opened.places.get(chunk_id)
-        if place is None:
-            raise missing(name, "a chunk is not in the segment that should hold it")
-        frame = opened.table.chunk_frames[place]
-        plain = self.frame(name, frame)
+        opened, place = self.locate(name, chunk_id)
+        plain = self.frame(opened.header.name, opened.table.chunk_frames[place])
         offset = opened.offsets[place]
         return memoryview(plain)[offset : offset + opened.table.lengths[place]]
+
+    def locate(self, name: SegmentName, chunk_id: bytes) -> tuple[OpenTable, int]:
+        """The table that holds a chunk of a segment, and its place there: the segment's own or that of a successor.
+
+        Raises DamagedError when it is in none of them, or else what is wrong with those that do not read.
+        """
+        failure: FarkeepError | None = None
+        instead = self.successors.of(name)
+        for holder in (name,) if instead is None else instead:
+            try:
+                opened = self.table(holder)
+            except FarkeepError as error:
+                failure = error
+                continue
+            if (place := opened.places.get(chunk_id)) is not None:
+                return opened, place
+        raise failure or missing(name, "a chunk is not in the segment that should hold it")
 
     def frame(self, name: SegmentName, number: int) -> bytes | memoryview:
         """The plaintext of one frame, from the cache when it is there; raises DamagedError or HostileError."""
@@ -200,8 +215,7 @@ class SegmentReader:
 
     def side(self, name: SegmentName, page_id: bytes) -> bytes:
         """The side record of a page (siteagent.store.page)."""
-        opened = self.table(name)
-        place = opened.places.get(page_id)
-        if place is None or place >= len(opened.table.sides):
+        opened, place = self.locate(name, page_id)
+        if place >= len(opened.table.sides):
             raise missing(name, "a page is not in the segment that should hold it")
         return opened.table.sides[place]

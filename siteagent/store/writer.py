@@ -170,6 +170,10 @@ class StoreWriter:
             name = self._remember(page_id, self._pages.put(page_id, page, side))
         return page_id, name
 
+    def put_copy(self, chunk_id: bytes, data: memoryview, side: bytes | None = None) -> SegmentName:
+        """Store a chunk, or a page with its side record, whatever else holds it; returns its segment."""
+        return self._data.put(chunk_id, data) if side is None else self._pages.put(chunk_id, data, side)
+
     def finish(self) -> list[PackRef]:
         """Store everything that was kept, durably; returns the packs finished since the last call."""
         self._data.flush()
