@@ -25,7 +25,7 @@ from shared.facts import (
     RunAbandonedSealed,
 )
 from shared.manifest import decode_manifest_header
-from siteagent.home import Home
+from siteagent.home import Home, changes_of
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.state import JobEntry
 from siteagent.store.clearing import Clearing
@@ -110,6 +110,7 @@ def _clear_packs(home: Home, cut_off: list[JobEntry]) -> None:
     gone = set(home.ledger.history().packs_gone) & set(home.packs.finished())
     is_cut_off = any(job.kind == "prune" for job in cut_off)
     if gone or is_cut_off:
+        home.note_changes()
         clearing = Clearing(home.packs, home.index, gone, home.retired)
         clearing.delete_gone()
         if is_cut_off:
@@ -136,6 +137,9 @@ def require_newest(home: Home) -> _Headers:
     headers = {pack_id: _header(home, pack_id) for pack_id in unknown}
     _require_cited(home, [found[0].cited for found in headers.values() if found])
     _require_manifests_cited(home)
+    if any(written > known for written, known in
+           zip(home.changes.written(), changes_of(home.ledger.history()).counts(), strict=True)):
+        raise rewound(home, "segments were swept or superseded later")
     return headers
 
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "verify": Command("cmd_verify", "[options]", "check that everything a snapshot needs is there and reads"),
     "prune": Command("cmd_prune", "[options]", "free the space of forgotten snapshots"),
     "repair index": Command("cmd_repair", "", "make the index again from the packs"),
+    "repair packs": Command("cmd_repair", "", "copy what reads of damaged packs into sound ones"),
     "repair log": Command("cmd_repair", "", "take back snapshots that a log put back from an old copy lacks"),
     "events": Command("cmd_events", "[options]", "show the event log"),
     "audit verify": Command("cmd_audit", "", "check chain and signatures of the event log"),

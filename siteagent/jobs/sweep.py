@@ -113,8 +113,10 @@ def _swept_facts(job: bytes, dead: frozenset[SegmentName], packs: tuple[bytes, .
 def free(home: Home, plan: Plan) -> tuple[int, int]:
     """Remove what facts have given up; returns how many packs went and how many got holes.
 
-    First the index, so that nothing leads to what is about to go; then whole packs, then stretches.
+    First what is given up is noted beside the packs; then the index, so that nothing leads to what is about to go; then
+    whole packs, then stretches.
     """
+    home.note_changes()
     for pack in plan.packs:
         home.index.drop_segments(pack.going)
     history = home.ledger.history()

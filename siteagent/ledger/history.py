@@ -141,9 +141,9 @@ class History:
         return [open_snapshot(row) for row in self._state.snapshots if row.is_forgotten]
 
     @property
-    def swept(self) -> frozenset[bytes]:
-        """The ids of the snapshots that were swept."""
-        return frozenset(self._state.swept)
+    def swept(self) -> list[bytes]:
+        """The ids of the snapshots that were swept, in that order."""
+        return self._state.swept
 
     @property
     def swept_segments(self) -> list[bytes]:

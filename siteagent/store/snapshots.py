@@ -65,7 +65,7 @@ class SnapshotFiles:
 
         The reach of a manifest that was set aside stays with it, and so does one that a kept reach differs from.
         """
-        self._remove({snapshot.hex() for snapshot in known}, lambda stem, name: True)
+        self._remove({snapshot.hex() for snapshot in known}, lambda *_: True)
 
     def remove(self, swept: Collection[bytes], known: set[bytes]) -> None:
         """Remove the manifests and reaches of these snapshots, and nothing that a running job may be writing.

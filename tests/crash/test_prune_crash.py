@@ -52,7 +52,7 @@ def test_a_prune_that_is_cut_off(loss: Loss, machine: Machine, is_long_run: bool
 
 
 def require_all_that_stays(machine: Machine, *, prunes_first: bool) -> None:
-    """After a crash: nothing is damaged, what stays restores, backup and prune go on, and a power failure takes nothing."""
+    """After a crash: nothing is damaged, what stays restores, jobs go on, and a power failure takes nothing."""
     if prunes_first:
         machine.prune()
         machine.go_on()

@@ -16,9 +16,9 @@ from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.page import ENTRY_INDEX, encode_entries, encode_index, encode_side
 from siteagent.store.reader import OpenTable, SegmentReader
+from siteagent.store.successors import Successors
 from siteagent.store.table import Frame, Table
 from siteagent.store.trace import Stretch, Trace
-from siteagent.store.successors import Successors
 from siteagent.store.treecheck import Needs, TreeCheck
 from tests.support.homes import incompressible
 from tests.support.stores import BOUNDARY_KEY, RUN, PageMemory, entry
