@@ -38,7 +38,7 @@ from siteagent.store.segment import DATA
 from siteagent.store.writer import RunKeys, StoreWriter
 
 LIVE_SHARE_MAX = 0.75
-"""Segments of which more is used stay: at half, two simulated years cost 1.31 x the live bytes (bench.retention)."""
+"""Segments of which more is used stay (measured: ARCHITECTURE.md)."""
 CANDIDATES_MAX = 1 << 18
 """One bit per chunk of each: some 256 GiB of segments, 30 to 250 MB. What is beyond waits for the next prune."""
 GROUP_BYTES, BATCH_BYTES = 8 << 20, 64 << 20

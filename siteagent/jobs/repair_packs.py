@@ -46,6 +46,11 @@ class MendedPack(Struct):
     unnamed: int = 0
     aside: str = ""
 
+    @property
+    def is_whole(self) -> bool:
+        """True when nothing of it is lost."""
+        return not self.lost and not self.unnamed
+
 
 class PackRepair(Struct):
     """What was done."""
@@ -58,7 +63,7 @@ class PackRepair(Struct):
     @property
     def is_good(self) -> bool:
         """True when nothing is lost."""
-        return not any(pack.lost or pack.unnamed for pack in self.mended)
+        return all(pack.is_whole for pack in self.mended)
 
 
 def repair_packs(home: Home, who: Who | None = None, watch: Callable[[PackRepair], None] | None = None) -> PackRepair:
@@ -84,7 +89,7 @@ def _look_at(home: Home, pack_id: bytes, job: RunningJob, report: PackRepair) ->
     report.packs += 1
     if recorded_pack is None:
         if pack_id in home.ledger.history().packs_gone:
-            _put_away(home, MendedPack(pack_id, "it was given up before"), report, may_delete=True)
+            _put_away(home, MendedPack(pack_id, "it was given up before"), report, is_gone=False)
         return
     try:
         pack = home.packs.open(pack_id)
@@ -162,13 +167,14 @@ def _mend(home: Home, pack: Reads, before: PackRef, found: _Found, job: RunningJ
         Fact(PacksReplaced(job=job.id, packs=tuple(copying.packs), removed=(before.id,))),
         Fact(done, VerificationDoneSealed(percent=100.0, message=f"mending {_subject(before.id)}")),
     )
-    _put_away(home, mended, report, may_delete=not lost and not mended.unnamed)
+    clearing = Clearing(home.packs, home.index, [before.id], home.retired)
+    is_gone = mended.is_whole and clearing.delete_unreadable(before.id, found.names)
+    _put_away(home, mended, report, is_gone=is_gone)
 
 
-def _put_away(home: Home, mended: MendedPack, report: PackRepair, *, may_delete: bool) -> None:
-    """Remove an old pack when all of it is elsewhere, or give it a name that stands for no pack."""
-    clearing = Clearing(home.packs, home.index, [mended.pack_id], home.retired)
-    if not (may_delete and clearing.delete_gone()):
+def _put_away(home: Home, mended: MendedPack, report: PackRepair, *, is_gone: bool) -> None:
+    """Give an old pack that is still there a name that stands for no pack."""
+    if not is_gone:
         mended.aside = home.packs.set_aside(mended.pack_id)
     refresh_index(home)
     report.mended.append(mended)

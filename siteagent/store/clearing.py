@@ -32,12 +32,17 @@ class Clearing:
     def _delete(self, pack_id: bytes, others: set[bytes]) -> bool:
         try:
             _, rows = read_trailer(self._packs.open(pack_id), _subject(pack_id))
-            wanted = {row.name for row in rows if row.name not in self._retired}
-            lacking = wanted - self._found_elsewhere(wanted, others)
         except FarkeepError as error:
             self.notes.append(f"{_subject(pack_id)} was given up and is kept: it does not read: {error.message}")
             return False
-        if lacking:
+        return self._delete_with(pack_id, {row.name for row in rows if row.name not in self._retired}, others)
+
+    def delete_unreadable(self, pack_id: bytes, names: set[SegmentName]) -> bool:
+        """Delete a pack whose trailer does not read and that holds these segments; False when it has to stay."""
+        return self._delete_with(pack_id, names, set(self._packs.finished()) - self._gone)
+
+    def _delete_with(self, pack_id: bytes, wanted: set[SegmentName], others: set[bytes]) -> bool:
+        if lacking := wanted - self._found_elsewhere(wanted, others):
             self.notes.append(f"{_subject(pack_id)} was given up and is kept: {len(lacking)} of its segments are in no "
                               "other pack")  # fmt: skip
             return False
