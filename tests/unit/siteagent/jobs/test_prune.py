@@ -325,3 +325,35 @@ def test_fifty_snapshots_half_of_them_forgotten_cost_what_the_others_would(tmp_p
         assert len(ids(home)) == len(ids(fresh)) == 25
         homes[0].require_whole(home)
         assert allocated_bytes(home) <= 1.15 * allocated_bytes(fresh)
+
+
+def test_a_steady_state_costs_little_more_than_what_is_live(tmp_path: Path) -> None:
+    """Daily, weekly and four-weekly snapshots over 60 days, pruned every third day: at most 1.25 x the live bytes."""
+    for name in ("old", "fresh"):
+        (tmp_path / name).mkdir()
+    old, fresh = (Days(Place(tmp_path / name).create()) for name in ("old", "fresh"))
+    taken = dict[int, bytes]()
+    with old.place.open() as home, fresh.place.open() as only_kept:
+        for day in range(60):
+            for made in (old, fresh):
+                made.change(day, 60)
+            taken[day] = old.take(home)
+            if _is_kept(day, 59):
+                fresh.take(only_kept)
+            if day % 3 == 0:
+                _forget_older(home, taken, day)
+        _forget_older(home, taken, 59)
+        assert len(ids(home)) == len(ids(only_kept)) == len(taken) < 20
+        old.require_whole(home)
+        assert allocated_bytes(home) <= 1.25 * allocated_bytes(only_kept)
+
+
+def _is_kept(day: int, today: int) -> bool:
+    return today - day < 7 or (day % 7 == 0 and today - day < 35) or day % 28 == 0
+
+
+def _forget_older(home: Home, taken: dict[int, bytes], today: int) -> None:
+    gone = [day for day in taken if not _is_kept(day, today)]
+    if gone:
+        forget(home, [taken.pop(day) for day in gone])
+        pruned(home)
