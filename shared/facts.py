@@ -112,7 +112,8 @@ class SubjectErasedSealed(Part, frozen=True, kw_only=True):
 
 
 class JobStarted(Part, frozen=True, kw_only=True):
-    """A job began. `kind`: backup, restore, verify, repair, key, init; `run` is empty when it writes no segments."""
+    """A job began. `kind`: backup, restore, verify, repair, key, init, prune, compact; `run` is empty when it writes no
+    segments."""
 
     job: Id
     kind: str

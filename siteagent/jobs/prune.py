@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from shared.errors import DamagedError, FarkeepError, HostileError
+from shared.errors import DamagedError, ExhaustedError, FarkeepError, HostileError
 from siteagent.home import Home
-from siteagent.jobs.compaction import Compacted, candidates, chosen, compact, followed, held_by_deltas
+from siteagent.jobs.compaction import Compacted, Used, candidates, chosen, compact, followed, held_by_deltas
 from siteagent.jobs.leaving import Leaving, leaving
 from siteagent.jobs.needed import needed_segments, runs_of
 from siteagent.jobs.packplan import dead_segments, views
@@ -114,11 +114,19 @@ def _compact(home: Home, request: PruneRequest, found: Leaving) -> Compacted:
         except (DamagedError, HostileError) as error:
             return Compacted(notes=[f"nothing is compacted, for a catalog does not read: {error.message}"])
         used = chosen(home, live, names, request.budget_bytes)
-        done = compact(home, request.who, used) if used else Compacted()
+        done = _compact_if_there_is_room(home, request, used)
         done.bytes_held_by_deltas = held_by_deltas(live, names)
         return done
     finally:
         home.leases.release(closed)
+
+
+def _compact_if_there_is_room(home: Home, request: PruneRequest, used: list[Used]) -> Compacted:
+    """A full disk is why people prune: what can be freed without writing is freed all the same."""
+    try:
+        return compact(home, request.who, used) if used else Compacted()
+    except ExhaustedError as error:
+        return Compacted(notes=[f"compaction stopped: {error.message}; prune again when there is room"])
 
 
 def _candidates(home: Home, staying: list[SnapshotEntry], *, is_now: bool) -> dict[bytes, tuple[int, int]]:

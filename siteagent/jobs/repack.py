@@ -7,6 +7,7 @@ from shared.facts import PackRef
 from shared.merkle import digest_of
 from siteagent.home import Home
 from siteagent.jobs.packplan import PackPlan
+from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.nameset import NameSet
 from siteagent.store.pack import PackHeader, Reads, Row, read_trailer
@@ -26,6 +27,7 @@ class Repacking:
             for kind in KIND_NAMES
         }  # fmt: skip
         self._done = NameSet()
+        self._from: dict[SegmentName, Spot] = {}
         self.removed: list[bytes] = []
         self.packs: list[PackRef] = []
         self.notes: list[str] = []
@@ -57,6 +59,7 @@ class Repacking:
             parts = (data[:HEADER_BYTES], data[HEADER_BYTES:split], data[split:])
             self._writers[about.kind].add(stored, parts, _Same(row.name, data))
             self._done.add(row.name)
+            self._from[row.name] = Spot(about.pack_id, row.offset, row.length, row.table_length)
 
     def finish(self) -> int:
         """Make the new packs durable; returns their bytes."""
@@ -64,6 +67,18 @@ class Repacking:
             writer.flush()
             self.packs += writer.take()
         return sum(pack.size_bytes for pack in self.packs)
+
+    def take_back(self) -> None:
+        """Remove the copies that were made: no fact names them yet."""
+        self.discard()
+        for writer in self._writers.values():
+            self.packs += writer.take()
+        for pack in self.packs:
+            self._home.index.drop_pack(pack.id)
+        self._home.index.move(self._from)
+        for pack in self.packs:
+            self._home.packs.delete(pack.id)
+        self.packs, self.removed = [], []
 
     def discard(self) -> None:
         """Give up what is not finished."""

@@ -21,7 +21,7 @@ from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
 from shared.facts import Fact, KeyAdded, LogReadopted, LogReadoptedSealed, PackRef, Subject
 from shared.manifest import Manifest, manifest_digest
 from shared.names import default_name
-from siteagent.home import Access, Home, World, open_for_repair
+from siteagent.home import Access, Home, World, changes_of, open_for_repair
 from siteagent.jobs.record import RunningJob, Who, recorded
 from siteagent.ledger.rescue import Rescue
 from siteagent.salvage import refresh_index, require_newest
@@ -67,6 +67,7 @@ def repair_log(home: Home, who: Who | None = None) -> LogRepair:
         _take_back(home, report, job)
         job.outcome = "partial" if report.not_taken else "done"
         job.counters = {"snapshots": len(report.snapshots), "packs": len(report.packs)}
+    home.changes.replace(changes_of(home.ledger.history()), home.keyring.current.number)
     home.successors.refresh()
     home.retired.refresh()
     refresh_index(home)

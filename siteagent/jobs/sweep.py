@@ -6,12 +6,13 @@ crash came between.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from msgspec import Struct
 
 from shared.decisions import PacksReplaced, SegmentsSwept
-from shared.errors import DamagedError
+from shared.errors import DamagedError, ExhaustedError, FarkeepError
 from shared.facts import Fact
 from siteagent.home import Home
 from siteagent.jobs.leaving import Leaving
@@ -77,11 +78,7 @@ def sweep(home: Home, job: bytes, *, is_now: bool, budget_bytes: int) -> Swept:
 
 def _give_up(home: Home, job: bytes, plan: Plan, dead: frozenset[SegmentName], budget_bytes: int) -> Swept:
     repacking = Repacking(home)
-    try:
-        _repack(plan, repacking, dead, budget_bytes)
-        rewritten = repacking.finish()
-    finally:
-        repacking.discard()
+    rewritten = _repacked(plan, repacking, dead, budget_bytes)
     home.notes += repacking.notes
     going = tuple(pack.pack_id for pack in plan.treated("delete"))
     facts = list(_swept_facts(job, dead, going))
@@ -93,6 +90,23 @@ def _give_up(home: Home, job: bytes, plan: Plan, dead: frozenset[SegmentName], b
     done.deleted, done.punched = free(home, plan)
     done.deleted -= len(repacking.removed)
     return done
+
+
+def _repacked(plan: Plan, repacking: Repacking, dead: frozenset[SegmentName], budget_bytes: int) -> int:
+    """Copy what is to be copied, if there is room for that; returns the bytes written."""
+    try:
+        _repack(plan, repacking, dead, budget_bytes)
+        return repacking.finish()
+    except ExhaustedError as error:
+        repacking.take_back()
+        repacking.notes.append(f"no pack is copied: {error.message}; prune again when there is room")
+        for pack in plan.treated("repack"):
+            pack.treatment = "punch"
+        return 0
+    except BaseException:
+        with contextlib.suppress(FarkeepError):
+            repacking.take_back()
+        raise
 
 
 def _repack(plan: Plan, repacking: Repacking, dead: frozenset[SegmentName], budget_bytes: int) -> None:
@@ -134,7 +148,11 @@ def free(home: Home, plan: Plan) -> tuple[int, int]:
 
 
 def _can_punch(home: Home, dead: frozenset[SegmentName]) -> bool:
-    return not dead or home.packs.can_punch(home.world.randomness.bits(16))
+    try:
+        return not dead or home.packs.can_punch(home.world.randomness.bits(16))
+    except ExhaustedError:
+        # No room for the probe: then holes are the only way to make some.
+        return True
 
 
 def give_up_snapshots(home: Home, job: bytes, found: Leaving) -> int:

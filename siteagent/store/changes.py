@@ -36,7 +36,7 @@ BYTES_MAX = 256 << 20
 _HEAD = struct.Struct("<4sB3s16sI")
 _TAG_BYTES = 32
 _CONTEXT = "farkeep 2026 changes v1"
-_FIELDS = 4
+_FIELDS, _ASIDE = 4, ".aside"
 
 
 class Changes(Struct, forbid_unknown_fields=True):
@@ -84,6 +84,14 @@ class ChangeFiles:
             self._disk.sync_folder("")
         body = _HEAD.pack(MAGIC, VERSION, bytes(3), self._site, key_epoch) + encode(changes.since(before))
         write_durably(self._disk, _path(counts), body + self._tag(body, key_epoch))
+
+    def replace(self, changes: Changes, key_epoch: int) -> None:
+        """Write one file with all changes, after setting those aside that say something else."""
+        if changes.counts() == self.written():
+            return
+        for counts in list(self._names()):
+            self._disk.rename(_path(counts), _path(counts) + _ASIDE)
+        self.write(changes, key_epoch)
 
     def read(self) -> Changes:
         """All changes; raises DamagedError or HostileError when a file does not read."""

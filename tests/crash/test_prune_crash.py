@@ -5,6 +5,7 @@ Invariant 7: prune deletes nothing reachable, at any interruption.
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -13,7 +14,7 @@ from siteagent.jobs.verify import verify
 from siteagent.store.successors import Successors
 from tests.crash.test_backup_crash import report, selected
 from tests.support.machine import Machine
-from tests.support.recorded_disk import WRITES
+from tests.support.recorded_disk import WRITES, Call
 from tests.support.scenarios import pruning, told
 from tests.support.survival import Loss
 
@@ -67,6 +68,33 @@ def require_all_that_stays(machine: Machine, *, prunes_first: bool) -> None:
         assert (again.snapshots, again.segments_swept) == ([], 0)
         machine.require_no_litter(home)
         assert verify(home, "read-data").is_good
+
+
+@pytest.mark.parametrize("first", [1, 3, 9])
+def test_a_full_disk_is_freed_all_the_same(first: int, machine: Machine) -> None:
+    """From some write on no pack can be written: nothing is compacted or copied, what is superfluous goes."""
+    pruning(machine).load()
+    tape, writes = machine.tape, list[Call]()
+
+    def fails(call: Call) -> int | None:
+        if call.operation == "append" and call.kind == "home/packs/#.part":
+            writes.append(call)
+        return errno.ENOSPC if len(writes) >= first and call.operation in ("create", "append") and (
+            call.kind == "home/packs/#.part") else None  # fmt: skip
+
+    tape.fail_at = fails
+    with machine.session() as home:
+        found = machine.prune_in(home)
+        assert found.segments_swept
+        assert found.bytes_freed > 500_000
+        assert found.packs_repacked == 0
+        assert any("when there is room" in note for note in found.notes)
+        assert verify(home, "read-data").is_good
+        tape.fail_at = None
+        machine.back_up_in(home)
+        machine.prune_in(home)
+    tape.crash(Loss.EVERYTHING)
+    assert machine.check() == STAYING + 1
 
 
 def test_a_sabotaged_reader_would_be_noticed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
