@@ -109,7 +109,7 @@ def prepare_writing(home: Home) -> None:
 def _clear_packs(home: Home, cut_off: list[JobEntry]) -> None:
     gone = set(home.ledger.history().packs_gone) & set(home.packs.finished())
     is_cut_off = any(job.kind == "prune" for job in cut_off)
-    if gone or is_cut_off:
+    if (gone or is_cut_off) and not home.leases.held():
         home.note_changes()
         clearing = Clearing(home.packs, home.index, gone, home.retired)
         clearing.delete_gone()

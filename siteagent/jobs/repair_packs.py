@@ -167,6 +167,7 @@ def _mend(home: Home, pack: Reads, before: PackRef, found: _Found, job: RunningJ
         Fact(PacksReplaced(job=job.id, packs=tuple(copying.packs), removed=(before.id,))),
         Fact(done, VerificationDoneSealed(percent=100.0, message=f"mending {_subject(before.id)}")),
     )
+    home.leases.wait_until_clear(home.leases.condemn(frozenset()), home.access.wait_s)
     clearing = Clearing(home.packs, home.index, [before.id], home.retired)
     is_gone = mended.is_whole and clearing.delete_unreadable(before.id, found.names)
     _put_away(home, mended, report, is_gone=is_gone)

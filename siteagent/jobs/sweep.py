@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from shared.decisions import PacksReplaced, SegmentsSwept
-from shared.errors import DamagedError, ExhaustedError, FarkeepError
+from shared.errors import DamagedError, ExhaustedError, FarkeepError, UnavailableError
 from shared.facts import Fact
 from siteagent.home import Home
 from siteagent.jobs.leaving import Leaving
@@ -88,7 +88,7 @@ def _give_up(home: Home, job: bytes, plan: Plan, dead: frozenset[SegmentName], b
     home.retired.refresh()
     done = Swept(len(dead), bytes_rewritten=rewritten, repacked=len(repacking.removed))
     done.deleted, done.punched = free(home, plan)
-    done.deleted -= len(repacking.removed)
+    done.deleted = max(0, done.deleted - len(repacking.removed))
     return done
 
 
@@ -134,6 +134,8 @@ def free(home: Home, plan: Plan) -> tuple[int, int]:
     for pack in plan.packs:
         home.index.drop_segments(pack.going)
     history = home.ledger.history()
+    if not _are_readers_gone(home):
+        return 0, 0
     home.snapshots.remove(history.swept, set(history.snapshot_ids))
     clearing = Clearing(home.packs, home.index, history.packs_gone, home.retired)
     deleted = len(clearing.delete_gone())
@@ -145,6 +147,19 @@ def free(home: Home, plan: Plan) -> tuple[int, int]:
         punched += clearing.punch(pack.pack_id, reader.size_bytes, going)
     home.notes += clearing.notes
     return deleted, punched
+
+
+def _are_readers_gone(home: Home) -> bool:
+    """Wait for jobs that may have asked where segments lie before packs were copied; False when they are still there.
+
+    Then what was given up by facts stays for now: the next writer finds it and removes it.
+    """
+    try:
+        home.leases.wait_until_clear(home.leases.condemn(frozenset()), home.access.wait_s)
+    except UnavailableError as error:
+        home.notes.append(f"what was given up is removed by the next job: {error.message}")
+        return False
+    return True
 
 
 def _can_punch(home: Home, dead: frozenset[SegmentName]) -> bool:

@@ -23,6 +23,9 @@ operation starting x operation running -> why it is safe
   restore x compaction  old segments stay until a sweep; from the fact on their names lead to the successors
   compaction x restore  the same: a compaction adds packs and a fact, it takes nothing away
   verify x compaction, compaction x verify: the same as restore
+  restore x repack      packs that were copied go when every lease is gone that may know the old places; a job that
+                        does not end leaves them to the next writer
+  repack x restore      the same
   prune x prune         one at a time: the second is told so
   backup x backup       runs never share a name; both may store one chunk, which costs space only
 """

@@ -32,6 +32,7 @@ from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import verify
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
+from siteagent.store.nameruns import unpack_names
 from siteagent.store.names import SegmentName
 from tests.support.days import Days, eight_days, ids, pruned
 from tests.support.homes import Place, forget, incompressible, newest
@@ -357,3 +358,17 @@ def _forget_older(home: Home, taken: dict[int, bytes], today: int) -> None:
     if gone:
         forget(home, [taken.pop(day) for day in gone])
         pruned(home)
+
+
+def test_successors_are_compacted_in_turn(site: Days, home: Home) -> None:
+    forget(home, ids(home)[:4])
+    assert pruned(home).segments_superseded
+    first = {name for new, _ in home.ledger.history().superseded for name in unpack_names(new)}
+    for day in range(20, 24):
+        site.change(day)
+        site.take(home)
+    forget(home, ids(home)[:-2])
+    pruned(home)
+    assert any(name in home.successors for name in first)
+    assert {name for name in reach(home) if name in home.successors} == set()
+    site.require_whole(home)
