@@ -67,6 +67,8 @@ def _by_prefix(history: History, prefix: str) -> SnapshotEntry:
         more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
         raise RefusedError(f"{len(found)} snapshots begin with these digits: {', '.join(shown)}{more}", subject=prefix,
                            next_step="write more digits")
+    if not found and any(snapshot.hex().startswith(prefix) for snapshot in history.swept):
+        raise RefusedError("this snapshot was pruned", subject=prefix, next_step="look at `farkeep snapshots`")
     return _require(history.snapshot(found[0]) if found else None, prefix, "there is no snapshot with this id",
                     "look at `farkeep snapshots`")  # fmt: skip
 
