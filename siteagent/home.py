@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 
 from msgspec import Struct, field
@@ -21,11 +22,13 @@ from siteagent.disk.local import LocalDisk
 from siteagent.disk.mounts import network_kind
 from siteagent.disk.owner import Owner, take_home
 from siteagent.ledger.high_water import HIGH_WATER_BYTES, Verdict, read_high_water
+from siteagent.ledger.history import History
 from siteagent.ledger.ledger import Ledger
 from siteagent.ledger.log_check import check_log
 from siteagent.ledger.rescue import Rescue, rescue_log
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog, Root
+from siteagent.store.changes import ChangeFiles, Changes
 from siteagent.store.index import FOLDER as INDEX_FOLDER
 from siteagent.store.index import Index
 from siteagent.store.layout import KEYRING_FILE, read_format
@@ -33,7 +36,9 @@ from siteagent.store.leases import Leases
 from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
+from siteagent.store.retired import Retired
 from siteagent.store.snapshots import SnapshotFiles
+from siteagent.store.successors import Successors
 
 KEYRING_MAX_BYTES = 16 << 20
 KEY_FILE_MAX_BYTES = 1 << 16
@@ -87,7 +92,14 @@ class Home(Struct):
     index: Index
     reader: SegmentReader
     snapshots: SnapshotFiles
-    leases: Leases = field(default_factory=Leases)
+    successors: Successors
+    retired: Retired
+    changes: ChangeFiles
+    leases: Leases
+    running: dict[bytes, bool] = field(default_factory=dict)
+    """Jobs of this process that have not ended; True for those that write segments."""
+    deciding: threading.Lock = field(default_factory=threading.Lock)
+    """Held from asking which snapshots are wanted to recording what follows from it."""
     notes: list[str] = field(default_factory=list)
     rescue: Rescue | None = None
     """What was saved of a log that did not read (only in a home opened for repair)."""
@@ -109,6 +121,10 @@ class Home(Struct):
             raise DamagedError("what is recorded of this snapshot cannot be read", subject=entry.id.hex(),
                                next_step="it was erased, or its key is missing: see `farkeep key show`")
         return Catalog(self.reader, Root(summary.root_page, summary.root_segment, summary.levels))
+
+    def note_changes(self) -> None:
+        """Repeat beside the packs what facts say of superseded and swept segments; before anything of them goes."""
+        self.changes.write(changes_of(self.ledger.history()), self.keyring.current.number)
 
     def mark_head(self, head: SignedHead) -> None:
         """Note the log's head outside the home."""
@@ -172,10 +188,34 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
         raise
     packs = FolderPacks(disk)
     index = Index(os.path.join(access.home, INDEX_FOLDER))
+    successors, retired = Successors(lambda: _superseded(ledger)), Retired(lambda: _retired(ledger))
     home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
-                SegmentReader(packs, index, keyring), SnapshotFiles(disk, keyring), rescue=rescue)  # fmt: skip
+                SegmentReader(packs, index, keyring, successors), SnapshotFiles(disk, keyring), successors, retired,
+                ChangeFiles(disk, keyring, keyring.site_id), Leases(retired), rescue=rescue)  # fmt: skip
     ledger.set_on_append(home.mark_head)
     return home
+
+
+def changes_of(history: History) -> Changes:
+    """What the log says of superseded and swept segments."""
+    return Changes(list(history.superseded), list(history.swept_segments), list(history.swept),
+                   list(history.packs_gone))  # fmt: skip
+
+
+def _superseded(ledger: Ledger) -> list[tuple[bytes, bytes]]:
+    """What was superseded; nothing while the log does not read: nothing may be written then either."""
+    try:
+        return ledger.history().superseded
+    except FarkeepError:
+        return []
+
+
+def _retired(ledger: Ledger) -> list[bytes]:
+    try:
+        history = ledger.history()
+    except FarkeepError:
+        return []
+    return [*history.swept_segments, *(old for _, old in history.superseded)]
 
 
 def read_keys(access: Access, disk: Disk, world: World) -> Keyring:

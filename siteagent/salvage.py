@@ -1,5 +1,6 @@
 """What earlier runs left behind, dealt with when an owner is about to write.
 
+- What a prune gave up by a fact and did not come to remove is removed.
 - The index is brought in line with the packs that are there.
 - Finished packs that no fact names belong to a run that was cut off: their segments are opened and checked, and a fact
   makes them count as present, so the next try goes on from there. Their cited head must be in the log: otherwise the
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 from shared.chain import Position
+from shared.decisions import PacksReplaced
 from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.facts import (
     Fact,
@@ -23,8 +25,10 @@ from shared.facts import (
     RunAbandonedSealed,
 )
 from shared.manifest import decode_manifest_header
-from siteagent.home import Home
+from siteagent.home import Home, changes_of
 from siteagent.ledger.high_water import Verdict
+from siteagent.ledger.state import JobEntry
+from siteagent.store.clearing import Clearing
 from siteagent.store.names import SegmentName, run_of
 from siteagent.store.pack import Cited, PackHeader, Row, pack_root, read_trailer
 from siteagent.store.segment import HEADER_BYTES, KIND_NAMES, open_segment, open_table, parse_header
@@ -54,6 +58,8 @@ def index_pack(home: Home, pack_id: bytes) -> None:
     header, rows = read_trailer(home.packs.open(pack_id), f"packs/{pack_id.hex()}.pack")
     good: list[tuple[Row, Table]] = []
     for row in rows:
+        if row.name in home.retired:
+            continue
         try:
             good.append((row, _table(home, pack_id, row)))
         except FarkeepError as error:
@@ -82,9 +88,14 @@ def prepare_writing(home: Home) -> None:
     _settle(home, headers)
     if home.ledger.verdict is Verdict.UNPROVEN:
         home.ledger.open_log_epoch("unproven")
+    if any(list(home.running.values())):
+        # A job of this process that writes has dealt with all this; what is unfinished now is its own.
+        refresh_index(home)
+        return
+    cut_off = [job for job in home.ledger.history().open_jobs if job.job not in home.running]
+    _clear_packs(home, cut_off)
     refresh_index(home)
-    cut_off = home.ledger.history().open_jobs
-    facts = [*_unrecorded_keys(home), *_adoption(home, headers)]
+    facts = [*_unrecorded_keys(home), *_adoption(home, headers, cut_off)]
     unfinished = home.packs.unfinished()
     for job in cut_off:
         facts.append(Fact(JobEnded(job=job.job, outcome="failed"), JobEndedSealed(message="it was cut off")))
@@ -93,6 +104,18 @@ def prepare_writing(home: Home) -> None:
                               RunAbandonedSealed(reason="the job was cut off")))  # fmt: skip
     home.ledger.record(*facts)
     _clean(home, unfinished)
+
+
+def _clear_packs(home: Home, cut_off: list[JobEntry]) -> None:
+    gone = set(home.ledger.history().packs_gone) & set(home.packs.finished())
+    is_cut_off = any(job.kind == "prune" for job in cut_off)
+    if (gone or is_cut_off) and not home.leases.held():
+        home.note_changes()
+        clearing = Clearing(home.packs, home.index, gone, home.retired)
+        clearing.delete_gone()
+        if is_cut_off:
+            clearing.punch_all()
+        home.notes += clearing.notes
 
 
 def _settle(home: Home, headers: _Headers) -> None:
@@ -114,6 +137,9 @@ def require_newest(home: Home) -> _Headers:
     headers = {pack_id: _header(home, pack_id) for pack_id in unknown}
     _require_cited(home, [found[0].cited for found in headers.values() if found])
     _require_manifests_cited(home)
+    if any(written > known for written, known in
+           zip(home.changes.written(), changes_of(home.ledger.history()).counts(), strict=True)):
+        raise rewound(home, "segments were swept or superseded later")
     return headers
 
 
@@ -162,20 +188,31 @@ def _unrecorded_keys(home: Home) -> list[Fact]:
     return [Fact(KeyAdded(record=record)) for record in home.keyring.records if (record.kind, record.id) not in known]
 
 
-def _adoption(home: Home, headers: _Headers) -> list[Fact]:
+def _adoption(home: Home, headers: _Headers, cut_off: list[JobEntry]) -> list[Fact]:
+    """Facts that make packs count which are whole and which no fact names.
+
+    A pack of a run that is over is a copy of segments which are still where they were: its job did not come to say so.
+    """
+    history = home.ledger.history()
+    copier = next((job.job for job in cut_off if job.kind in ("prune", "repair")), None)
+    open_runs, copies = {job.run for job in cut_off if job.run}, list[PackRef]()
     by_run: dict[bytes, list[PackRef]] = {}
     for pack_id, found in headers.items():
-        if found is None or not found[1] or not _is_sound(home, pack_id, found[1]):
+        if found is None or not found[1] or pack_id in history.packs_gone or not _is_sound(home, pack_id, found[1]):
             continue
         header, rows = found
-        if run_of(rows[0].name) in home.ledger.history().runs_abandoned:
-            continue
+        run = run_of(rows[0].name)
         size_bytes = home.packs.size(pack_id) or 0
-        by_run.setdefault(run_of(rows[0].name), []).append(
-            PackRef(id=pack_id, kind=KIND_NAMES.get(header.kind, "data"), size_bytes=size_bytes,
-                    root=pack_root(rows), segments=len(rows))
-        )  # fmt: skip
-    return [Fact(PacksStored(run=run, packs=tuple(packs))) for run, packs in by_run.items()]
+        pack = PackRef(id=pack_id, kind=KIND_NAMES.get(header.kind, "data"), size_bytes=size_bytes,
+                       root=pack_root(rows), segments=len(rows))  # fmt: skip
+        if copier is not None and run not in open_runs:
+            copies.append(pack)
+        elif run not in history.runs_abandoned:
+            by_run.setdefault(run, []).append(pack)
+    facts = [Fact(PacksStored(run=run, packs=tuple(packs))) for run, packs in by_run.items()]
+    if copier is not None and copies:
+        facts.append(Fact(PacksReplaced(job=copier, packs=tuple(copies), removed=())))
+    return facts
 
 
 def _is_sound(home: Home, pack_id: bytes, rows: list[Row]) -> bool:
@@ -202,6 +239,7 @@ def unusable_segments(home: Home) -> frozenset[SegmentName]:
     """Segments that no new snapshot may rely on: found damaged, in a pack that is not there, or in one that no fact
     names (it is not sound, or its run was given up)."""
     damaged = set(home.ledger.history().damaged)
+    damaged |= home.successors.before(damaged)
     doubtful = set(home.packs.finished()) ^ home.ledger.history().packs.keys()
     if doubtful:
         spots = ((name, home.index.spot(name)) for name in home.index.segments())

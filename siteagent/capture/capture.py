@@ -184,7 +184,7 @@ class Capture:
         return found
 
     def _moved_entry(self, batch: Batch, place: int, earlier: Entry) -> Entry | None:
-        if self._view.describe(batch, place).link_group or not all(map(self._store.may_rest_on, self._all(earlier))):
+        if self._view.describe(batch, place).link_group or not all(map(self._store.may_keep, self._all(earlier))):
             return None
         reader = self._view.open(batch, place)
         try:

@@ -120,7 +120,7 @@ class Deltas:
         if not place.is_followed and not (is_end and piece.length == len(rest)):
             return False
         self._hashed = piece.length, keyed_id(self._key, rest[: piece.length])
-        return self._hashed[1] == piece.chunk_id and self._store.may_rest_on(piece.segment)
+        return self._hashed[1] == piece.chunk_id and self._store.may_keep(piece.segment)
 
     def _cut(self, rest: memoryview, *, is_end: bool, is_whole: bool) -> int:
         if is_end and is_whole and len(rest) <= WHOLE_FILE_MAX_BYTES:
@@ -136,7 +136,7 @@ class Deltas:
     def _differs(self, data: memoryview, offset: int) -> None:
         chunk_id = self._hashed[1] if self._hashed[0] == len(data) else keyed_id(self._key, data)
         place = self._previous.find(chunk_id, offset - self._drift)
-        if place is not None and self._store.may_rest_on(place.piece.segment):
+        if place is not None and self._store.may_keep(place.piece.segment):
             self._unchanged(place, offset)
             return
         segment = self._store.find(chunk_id)

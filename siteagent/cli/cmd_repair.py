@@ -1,4 +1,4 @@
-"""`farkeep repair index` and `farkeep repair log`: what can be made again from what is still there."""
+"""`farkeep repair index`, `repair packs` and `repair log`: what can be made again from what is still there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from siteagent.cli.sizes import shown_count, shown_duration
 from siteagent.jobs.record import Who
 from siteagent.jobs.repair_index import repair_index
 from siteagent.jobs.repair_log import open_broken, repair_log
+from siteagent.jobs.repair_packs import repair_packs
 
 
 def add_options(parser: ArgumentParser, _: str) -> None:
@@ -20,7 +21,7 @@ def add_options(parser: ArgumentParser, _: str) -> None:
 
 def run(session: Session) -> int:
     """Do what was asked for."""
-    return _index(session) if session.command == "repair index" else _log(session)
+    return {"repair index": _index, "repair packs": _packs, "repair log": _log}[session.command](session)
 
 
 def _index(session: Session) -> int:
@@ -35,6 +36,27 @@ def _index(session: Session) -> int:
                f"{shown_duration(report.seconds)}")
     _say(session, report.walked, "has no sound trailer and was walked")
     _say(session, report.left_out, "was left out")
+    session.notes(report.notes)
+    return 0 if report.is_good else DamagedError.exit_code
+
+
+def _packs(session: Session) -> int:
+    """JSON: {packs, mended: [{pack, damage, saved, lost, unnamed, aside}], notes, seconds}; exit code 4 when something
+    is lost."""
+    with session.open_home() as home:
+        report = repair_packs(home, Who(user_name(), host_name()))
+    output = session.output
+    output.document({
+        "packs": report.packs,
+        "mended": [{"pack": pack.pack_id.hex(), "damage": plain(pack.damage), "saved": pack.saved,
+                    "lost": list(pack.lost), "unnamed": pack.unnamed, "aside": pack.aside} for pack in report.mended],
+        "notes": list(map(plain, report.notes)), "seconds": round(report.seconds, 3),
+    })  # fmt: skip
+    output.say(f"{report.packs} packs looked at, {len(report.mended)} mended, {shown_duration(report.seconds)}")
+    for pack in report.mended:
+        kept = f"; the old file is kept as {pack.aside}" if pack.aside else ""
+        output.warn(f"  packs/{pack.pack_id.hex()}.pack: {pack.damage}: {pack.saved} segments saved, "
+                    f"{len(pack.lost) + pack.unnamed} lost{kept}")
     session.notes(report.notes)
     return 0 if report.is_good else DamagedError.exit_code
 

@@ -67,8 +67,11 @@ class Disk(Protocol):
     def size(self, path: str) -> int | None:
         """Length of a file in bytes, or None when there is none."""
 
-    def punch(self, path: str, offset: int, length: int) -> None:
-        """Give the bytes of a range back to the file system; they read as zeros afterwards."""
+    def allocated(self, path: str) -> int:
+        """Bytes that a file takes on the disk, holes not counted; 0 when there is none."""
+
+    def punch(self, path: str, offset: int, length: int) -> bool:
+        """Give the bytes of a range back to the file system; they read as zeros afterwards. False: it cannot."""
 
     def free_bytes(self) -> int:
         """Bytes an ordinary writer may still use."""

@@ -14,6 +14,8 @@ from siteagent.disk.disk import Buffer
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PUNCH_KEEP_SIZE = 0x02 | 0x01
 _IOV_MAX = 1000
+_BLOCK_BYTES = 512
+"""The unit of st_blocks, whatever the file system's own is."""
 
 
 @contextlib.contextmanager
@@ -158,14 +160,22 @@ class LocalDisk:
         except FileNotFoundError:
             return None
 
-    def punch(self, path: str, offset: int, length: int) -> None:
-        """Give a range back to the file system; does nothing where the file system cannot."""
+    def allocated(self, path: str) -> int:
+        """Bytes that a file takes on the disk."""
+        try:
+            return os.stat(self._absolute(path), follow_symlinks=False).st_blocks * _BLOCK_BYTES
+        except FileNotFoundError:
+            return 0
+
+    def punch(self, path: str, offset: int, length: int) -> bool:
+        """Give a range back to the file system; False where the file system cannot."""
         handle = os.open(self._absolute(path), os.O_RDWR | os.O_CLOEXEC)
         try:
             libc = ctypes.CDLL(None, use_errno=True)
             result = libc.fallocate(handle, _PUNCH_KEEP_SIZE, ctypes.c_longlong(offset), ctypes.c_longlong(length))
             if result and ctypes.get_errno() not in (errno.EOPNOTSUPP, errno.ENOSYS):
                 raise write_error(OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())), path)
+            return not result
         finally:
             os.close(handle)
 

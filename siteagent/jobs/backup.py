@@ -98,6 +98,7 @@ class _Run:
         home.ledger.checkpoint()
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)
+        home.running[self._job] = True
         self._previous = home.ledger.history().newest_snapshot(request.name, is_good=True)
         self._checkpoint_bytes, self._checkpoint_ns = 0, self._began_ns
         self._packs: list[PackRef] = []
@@ -220,6 +221,7 @@ class _Run:
         self.store.close()
         self._request.view.close()
         self._lease.end()
+        self._home.running.pop(self._job, None)
 
 
 def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None] | None = None) -> BackupResult:

@@ -95,12 +95,17 @@ def stats(home: Home) -> Stats:
         oldest_ns=min(times, default=0), newest_ns=max(times, default=0),
         bytes_seen=sum(summary.bytes_seen for summary in newest.values()), packs=len(packs),
         segments=sum(pack.segments for pack in packs), damaged_segments=len(history.damaged),
-        bytes_data=sum(home.packs.size(pack.id) or 0 for pack in packs if pack.kind != "catalog"),
-        bytes_catalog=sum(home.packs.size(pack.id) or 0 for pack in packs if pack.kind == "catalog"),
+        bytes_data=sum(_pack_bytes(home, pack.id) for pack in packs if pack.kind != "catalog"),
+        bytes_catalog=sum(_pack_bytes(home, pack.id) for pack in packs if pack.kind == "catalog"),
         bytes_manifests=_folder_bytes(home.disk, "snapshots") + _folder_bytes(home.disk, "reaches"),
         bytes_log=_folder_bytes(home.disk, "log"), bytes_index=_folder_bytes(home.disk, "index"),
         bytes_free=home.disk.free_bytes(),
     )  # fmt: skip
+
+
+def _pack_bytes(home: Home, pack_id: bytes) -> int:
+    """Length of a pack without the holes in it."""
+    return min(home.packs.size(pack_id) or 0, home.packs.allocated(pack_id))
 
 
 def _folder_bytes(disk: Disk, folder: str) -> int:

@@ -13,7 +13,7 @@ from siteagent.store.names import SegmentName
 from siteagent.store.pack import PackHeader, Row, pack_root, read_trailer
 from siteagent.store.packs import FolderPacks
 from siteagent.store.packwalk import pack_contents
-from siteagent.store.reader import SegmentReader
+from siteagent.store.reader import OpenSegment, SegmentReader
 from siteagent.store.scrub import WORKERS, Scrub, ScrubResult
 from siteagent.store.segment import KIND_NAMES
 
@@ -33,7 +33,7 @@ class PackCheck:
                  suspects: set[SegmentName], progress: PackProgress) -> None:
         self._home, self._packs, self._sampling, self._progress = home, packs, sampling, progress
         self._reader = reader
-        self._scrub = Scrub(home.keyring, sampling.has, suspects, home.world.workers or WORKERS, reader.expand)
+        self._scrub = Scrub(home.keyring, sampling.has, suspects, home.world.workers or WORKERS, self._expand)
         self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
         self.problems: list[tuple[str, str]] = []
         self.not_proven: list[str] = []
@@ -80,6 +80,7 @@ class PackCheck:
         if (problem := _contradiction(pack_id, pack.size_bytes, about, rows, recorded, self._home.keyring.site_id)):
             self.problems.append((subject, problem))
         self.trailer_bytes += pack.size_bytes - sum(row.length for row in rows)
+        rows = [row for row in rows if row.name not in self._home.retired]
         self._scrub.pack(pack, about, rows)
         self._note_nearest(pack_id, about, rows)
 
@@ -89,7 +90,7 @@ class PackCheck:
             pack = self._packs.open(pack_id)
         except FarkeepError:
             return
-        contents = pack_contents(pack, pack_id, _subject(pack_id), self._home.keyring)
+        contents = pack_contents(pack, pack_id, _subject(pack_id), self._home.keyring, self._home.retired)
         rows = [row for row, _ in contents.rows]
         self.result.segments += len(rows)
         self.result.whole += len(rows)
@@ -106,16 +107,28 @@ class PackCheck:
             _, rows = read_trailer(self._packs.open(pack_id), _subject(pack_id))
         except FarkeepError:
             return
+        rows = [row for row in rows if row.name not in self._home.retired]
         wrong = {row.name for row in rows
                  if index.spot(row.name) != Spot(pack_id, row.offset, row.length, row.table_length)}
         if not wrong:
             return
-        contents = pack_contents(self._packs.open(pack_id), pack_id, _subject(pack_id), self._home.keyring)
+        home = self._home
+        contents = pack_contents(self._packs.open(pack_id), pack_id, _subject(pack_id), home.keyring, home.retired)
         good = [row for row, _ in contents.rows]
         wrong &= {row.name for row in good}
         if wrong:
             index.add_pack(pack_id, good, contents.chunk_rows())
             self.notes.append(f"the index was wrong about {len(wrong)} segments of {_subject(pack_id)}: corrected")
+
+    def _expand(self, opened: OpenSegment, number: int) -> bytes | memoryview | None:
+        """The plaintext of a frame; None for one that nobody uses any more: what it rests on was swept."""
+        table = opened.head.table
+        try:
+            return self._reader.expand(opened, number)
+        except FarkeepError:
+            if any(name in self._home.retired and name not in self._home.successors for name in table.closure):
+                return None
+            raise
 
     def _note_nearest(self, pack_id: bytes, about: PackHeader, rows: list[Row]) -> None:
         """Keep the segment that a larger sample would have taken first, in case this one takes none."""
@@ -130,7 +143,7 @@ class PackCheck:
         if self._nearest is None or self.result.whole:
             return
         _, pack_id, about, row = self._nearest
-        scrub = Scrub(self._home.keyring, lambda _: True, expand=self._reader.expand)
+        scrub = Scrub(self._home.keyring, lambda _: True, expand=self._expand)
         try:
             scrub.pack(self._packs.open(pack_id), about, [row])
         finally:

@@ -44,11 +44,14 @@ class RunningJob(Struct):
 
 
 def recorded(home: Home, kind: str, who: Who, what: tuple[str, ...], *,
-             is_reading: bool = False) -> AbstractContextManager[RunningJob]:
-    """Record a job around a block; a job that only reads runs unrecorded on a home that must not be written."""
+             is_reading: bool = False, run: bytes = b"") -> AbstractContextManager[RunningJob]:
+    """Record a job around a block; a job that only reads runs unrecorded on a home that must not be written.
+
+    `run`: of the segments that it writes.
+    """
     if is_reading and is_read_only(home):
         return nullcontext(RunningJob())
-    return _around(home, kind, who, what, _record)
+    return _around(home, kind, who, what, _record, run)
 
 
 def recorded_reading(home: Home, who: Who, what: tuple[str, ...]) -> AbstractContextManager[RunningJob]:
@@ -70,11 +73,20 @@ def note_reading(job: RunningJob, who: Who, snapshot: SnapshotEntry, path: bytes
 
 @contextmanager
 def _around(home: Home, kind: str, who: Who, what: tuple[str, ...],
-            record: Callable[..., None]) -> Iterator[RunningJob]:
+            record: Callable[..., None], run: bytes = b"") -> Iterator[RunningJob]:
     job = RunningJob(home.world.randomness.bits(16))
+    home.running[job.id] = bool(run)
+    try:
+        yield from _between(home, kind, who, what, record, run, job)
+    finally:
+        home.running.pop(job.id, None)
+
+
+def _between(home: Home, kind: str, who: Who, what: tuple[str, ...], record: Callable[..., None], run: bytes,
+             job: RunningJob) -> Iterator[RunningJob]:
     started = JobStartedSealed(user=plain_text(who.user), host=plain_text(who.host),
                                what=tuple(plain_text(word) for word in what))
-    record(home, Fact(JobStarted(job=job.id, kind=kind), started))
+    record(home, Fact(JobStarted(job=job.id, kind=kind, run=run), started))
     try:
         yield job
     except BaseException as error:

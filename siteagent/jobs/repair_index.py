@@ -64,7 +64,7 @@ def _rebuild(home: Home, report: IndexRepair) -> None:
 def _take(home: Home, packs: FolderPacks, pack_id: bytes, report: IndexRepair) -> None:
     subject = f"packs/{pack_id.hex()}.pack"
     try:
-        contents = pack_contents(packs.open(pack_id), pack_id, subject, home.keyring)
+        contents = pack_contents(packs.open(pack_id), pack_id, subject, home.keyring, home.retired)
     except FarkeepError as error:
         report.left_out.append((subject, error.message))
         return

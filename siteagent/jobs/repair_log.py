@@ -16,14 +16,16 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
+from shared.decisions import SegmentsSuperseded, SegmentsSwept
 from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
 from shared.facts import Fact, KeyAdded, LogReadopted, LogReadoptedSealed, PackRef, Subject
 from shared.manifest import Manifest, manifest_digest
 from shared.names import default_name
-from siteagent.home import Access, Home, World, open_for_repair
+from siteagent.home import Access, Home, World, changes_of, open_for_repair
 from siteagent.jobs.record import RunningJob, Who, recorded
 from siteagent.ledger.rescue import Rescue
 from siteagent.salvage import refresh_index, require_newest
+from siteagent.store.changes import Changes
 from siteagent.store.pack import pack_root, read_trailer
 from siteagent.store.segment import KIND_NAMES
 from siteagent.store.snapshots import SnapshotFiles
@@ -65,6 +67,9 @@ def repair_log(home: Home, who: Who | None = None) -> LogRepair:
         _take_back(home, report, job)
         job.outcome = "partial" if report.not_taken else "done"
         job.counters = {"snapshots": len(report.snapshots), "packs": len(report.packs)}
+    home.changes.replace(changes_of(home.ledger.history()), home.keyring.current.number)
+    home.successors.refresh()
+    home.retired.refresh()
     refresh_index(home)
     report.notes += home.notes
     return report
@@ -85,8 +90,10 @@ def _take_back(home: Home, report: LogRepair, job: RunningJob) -> None:
     known_keys = {(record.kind, record.id) for record in history.keys}
     job.facts += [Fact(KeyAdded(record=record)) for record in home.keyring.records
                   if (record.kind, record.id) not in known_keys]
-    packs = list(_lost_packs(home, report))
-    lost = _lost_snapshots(home, report)
+    changes = _changes(home, report)
+    job.facts += _lost_changes(home, changes, job)
+    packs = [pack for pack in _lost_packs(home, report) if pack.id not in changes.packs]
+    lost = _lost_snapshots(home, report, set(changes.snapshots))
     report.packs = [pack.id for pack in packs]
     report.snapshots = [found.manifest.header.snapshot for found in lost]
     sealed = LogReadoptedSealed(reason=report.reason)
@@ -98,6 +105,29 @@ def _take_back(home: Home, report: LogRepair, job: RunningJob) -> None:
         body = found.manifest.body
         subject = Subject(kind="source", name=body.subject or body.summary.name)
         job.facts.append(Fact(found.manifest.to_fact(found.digest), body.summary, subject))
+
+
+def _changes(home: Home, report: LogRepair) -> Changes:
+    try:
+        return home.changes.read()
+    except (DamagedError, HostileError) as error:
+        report.not_taken.append((error.subject, error.message))
+        return Changes()
+
+
+def _lost_changes(home: Home, changes: Changes, job: RunningJob) -> Iterator[Fact]:
+    """What was superseded and swept before the log was put back. Nothing is swept anew: these facts were there."""
+    history = home.ledger.history()
+    for new, old in changes.superseded:
+        if (new, old) not in history.superseded:
+            yield Fact(SegmentsSuperseded(run=home.world.randomness.bits(16), new=new, old=old, packs=()))
+    lacking = [names for names in changes.segments if names not in history.swept_segments]
+    snapshots = tuple(snapshot for snapshot in changes.snapshots if snapshot not in history.swept)
+    packs = tuple(pack for pack in changes.packs if pack not in history.packs_gone)
+    if lacking or snapshots or packs:
+        yield Fact(SegmentsSwept(job=job.id, snapshots=snapshots, segments=b"", packs=packs))
+    for names in lacking:
+        yield Fact(SegmentsSwept(job=job.id, snapshots=(), segments=names))
 
 
 def _lost_packs(home: Home, report: LogRepair) -> Iterator[PackRef]:
@@ -117,11 +147,11 @@ def _lost_packs(home: Home, report: LogRepair) -> Iterator[PackRef]:
                       root=pack_root(rows), segments=len(rows))  # fmt: skip
 
 
-def _lost_snapshots(home: Home, report: LogRepair) -> list[_Lost]:
-    """Snapshots to take back, oldest first."""
+def _lost_snapshots(home: Home, report: LogRepair, swept: set[bytes]) -> list[_Lost]:
+    """Snapshots to take back, oldest first; not those that were swept."""
     known, lost = set(home.ledger.history().snapshot_ids), []
     for snapshot in home.snapshots.manifests():
-        if snapshot in known:
+        if snapshot in known or snapshot in swept:
             continue
         try:
             lost.append(_lost(home, snapshot))

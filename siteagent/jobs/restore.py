@@ -12,6 +12,7 @@ from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.tree import FOLDER, child_folder, folder_key
 from siteagent.disk.confined import Confined, inherits_nothing, open_folder
 from siteagent.home import Home
+from siteagent.jobs.reading import reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.restore.crew import Alone, Crew, Processes
@@ -22,7 +23,6 @@ from siteagent.restore.preview import preview
 from siteagent.restore.restorer import Restorer, size_below, sync_target
 from siteagent.restore.spots import encode_spots
 from siteagent.restore.worker import Mapping, Worker
-from siteagent.salvage import refresh_index
 from siteagent.sources.base import Selection, SourceError
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
@@ -76,14 +76,14 @@ def restore(home: Home, requests: list[RestoreRequest],
     read; entries that cannot be restored are in the result's errors.
     """
     result, began_ns = RestoreResult(), home.world.clock.monotonic_ns()
-    refresh_index(home)
-    for request in requests:
-        require_outside(home, request.target)
-        catalog = home.catalog(request.snapshot)
-        place = find_place(catalog, request.path)
-        _require_clear_of_home(home, request, catalog, place)
-        with _job(home, request, result):
-            _restore_one(home, request, catalog, place, result, watch)
+    with reading(home, "restore"):
+        for request in requests:
+            require_outside(home, request.target)
+            catalog = home.catalog(request.snapshot)
+            place = find_place(catalog, request.path)
+            _require_clear_of_home(home, request, catalog, place)
+            with _job(home, request, result):
+                _restore_one(home, request, catalog, place, result, watch)
     result.seconds = (home.world.clock.monotonic_ns() - began_ns) / 1e9
     result.notes += home.notes
     return result
@@ -197,13 +197,14 @@ def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mappin
     is_small = entries <= ALONE_ENTRIES_MAX and size_bytes <= ALONE_BYTES_MAX
     if is_small or request.selection is not None or mapping.only_name or not home.world.starts_processes:
         return Alone(worker)
-    spots = encode_spots(_spots(home, request))
+    needed = home.snapshots.segments(request.snapshot.id, request.snapshot.taken.reach)
+    spots = encode_spots(_spots(home, needed))
     epochs = [
         EpochSecrets(keys.number, keys.seal_key, keys.manifest_key, keys.fact_key, keys.mark_key)
         for keys in map(home.keyring.epoch, range(1, home.keyring.current.number + 1))
     ]
     setup = Setup(home.path, epochs, mapping.prefix, mapping.only_name, _chunk_key(home, request),
-                  is_fresh, len(spots))  # fmt: skip
+                  is_fresh, len(spots), home.successors.concerning(needed))  # fmt: skip
     try:
         return Processes(setup, spots, target, home.world.workers)
     except OSError:
@@ -217,9 +218,8 @@ def _chunk_key(home: Home, request: RestoreRequest) -> bytes:
     return (keyring.domain(summary.domain) if summary is not None else keyring.default_domain).chunk_id_key
 
 
-def _spots(home: Home, request: RestoreRequest) -> Iterator[tuple[SegmentName, Spot]]:
-    taken = request.snapshot.taken
-    for name in home.snapshots.segments(taken.snapshot, taken.reach):
+def _spots(home: Home, needed: set[SegmentName]) -> Iterator[tuple[SegmentName, Spot]]:
+    for name in home.successors.closed(needed):
         spot = home.index.spot(name)
         if spot is not None:
             yield name, spot

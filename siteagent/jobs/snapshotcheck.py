@@ -66,7 +66,7 @@ class SnapshotCheck:
         self._checked.append(snapshot)
         summary = self._manifest_summary(snapshot)
         segments = self._segments(snapshot)
-        for name in segments or ():
+        for name in self._home.successors.closed(segments or ()):
             if name not in self._present:
                 self.damaged.setdefault(name, _MISSING)
         if summary is not None:
@@ -125,7 +125,7 @@ class SnapshotCheck:
         """The snapshots that need each of these segments, oldest first."""
         found: dict[SegmentName, list[bytes]] = {name: [] for name in names}
         for snapshot in self._checked:
-            for name in names & self._known_needs(snapshot):
+            for name in names & self._home.successors.closed(self._known_needs(snapshot)):
                 found[name].append(snapshot.id)
         return found
 

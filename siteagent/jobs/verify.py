@@ -155,7 +155,7 @@ class _Verification:
         """Its own files and caches: what lies on the disk is asked for, not what this process remembers of it."""
         home = self._home
         self._packs = FolderPacks(home.disk)
-        self._reader = SegmentReader(self._packs, home.index, home.keyring)
+        self._reader = SegmentReader(self._packs, home.index, home.keyring, home.successors)
         self._pack_check = PackCheck(home, self._packs, self._reader, self._sampling, self._suspects,
                                      self._progress)
 
@@ -211,7 +211,8 @@ class _Verification:
     def _consequences(self, tree_check: SnapshotCheck) -> list[DamagedSegment]:
         if not self._damaged:
             return []
-        trace = Trace(self._reader, self._damaged)
+        before = self._home.successors.before(self._damaged)
+        trace = Trace(self._reader, self._damaged, before=before, holder=self._holder)
         for root in tree_check.roots:
             trace.follow(root)
         for name in trace.found:
@@ -222,6 +223,13 @@ class _Verification:
                            needed_by[name])
             for name, found in sorted(trace.found.items())
         ]  # fmt: skip
+
+    def _holder(self, segment: SegmentName, chunk_id: bytes) -> SegmentName:
+        try:
+            return self._reader.locate(segment, chunk_id)[0].header.name
+        except FarkeepError:
+            # Whichever successor held it does not read: all of them are damage that this rests on.
+            return next((name for name in self._home.successors.of(segment) or () if name in self._damaged), segment)
 
     def _not_proven(self, tree_check: SnapshotCheck) -> list[str]:
         found = self._pack_check.result

@@ -118,6 +118,11 @@ class History:
         return self._opened_packs()
 
     @property
+    def packs_gone(self) -> list[bytes]:
+        """Packs that were replaced or swept: nothing rests on them, whether they are still there or not."""
+        return self._state.packs_gone
+
+    @property
     def snapshots(self) -> list[SnapshotEntry]:
         """All snapshots that were not swept, forgotten ones too, oldest first."""
         return [open_snapshot(row) for row in self._state.snapshots]
@@ -143,9 +148,9 @@ class History:
         return [open_snapshot(row) for row in self._state.snapshots if row.is_forgotten]
 
     @property
-    def swept(self) -> frozenset[bytes]:
-        """The ids of the snapshots that were swept."""
-        return frozenset(self._state.swept)
+    def swept(self) -> list[bytes]:
+        """The ids of the snapshots that were swept, in that order."""
+        return self._state.swept
 
     @property
     def swept_segments(self) -> list[bytes]:
@@ -260,6 +265,7 @@ class History:
             self._opened_packs().update((pack.id, pack) for pack in clear.packs)
         for pack_id in clear.removed if isinstance(clear, PacksReplaced) else clear.packs:
             self._opened_packs().pop(pack_id, None)
+            self._state.packs_gone.append(pack_id)
 
     def _snapshot_taken(self, fact: RecordedFact, clear: SnapshotTaken) -> None:
         summary = fact.sealed if isinstance(fact.sealed, SnapshotSummary) else None

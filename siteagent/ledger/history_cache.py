@@ -32,7 +32,7 @@ from siteagent.disk.durable import read_whole, remove_quietly
 from siteagent.ledger.state import State
 
 CACHE_FILE = "history"
-VERSION = 3
+VERSION = 4
 LIMIT_BYTES = 2**30
 
 _MAGIC = b"FKhc"

@@ -129,6 +129,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     runs_abandoned: list[tuple[bytes, int]] = []
     damaged: list[tuple[bytes, Position]] = []
     packs: msgspec.Raw = msgspec.Raw(b"\x90")
+    packs_gone: list[bytes] = []
     snapshots: list[Row] = []
     jobs: list[Row] = []
     generations: dict[str, int] = {}

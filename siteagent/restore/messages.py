@@ -98,3 +98,5 @@ class Setup(msgspec.Struct, frozen=True):
     chunk_key: bytes
     is_fresh: bool
     spots_bytes: int
+    superseded: list[tuple[bytes, bytes]] = []
+    """What was superseded by what, as far as it concerns the snapshot (siteagent.store.successors)."""

@@ -15,6 +15,7 @@ from siteagent.restore.spots import Spots
 from siteagent.restore.worker import Mapping, Worker
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
+from siteagent.store.successors import Successors
 
 MEMORY, TARGET = FIRST_EXTRA, FIRST_EXTRA + 1
 
@@ -44,7 +45,7 @@ def main() -> int:
                      for epoch in setup.epochs])  # fmt: skip
     with mmap.mmap(MEMORY, setup.spots_bytes, prot=mmap.PROT_READ) as table:
         spots = Spots(bytes(table))
-    reader = SegmentReader(FolderPacks(LocalDisk(setup.home)), spots, keys)
+    reader = SegmentReader(FolderPacks(LocalDisk(setup.home)), spots, keys, Successors(lambda: setup.superseded))
     confined = Confined(TARGET, is_fresh=setup.is_fresh)
     worker = Worker(reader, confined, Mapping(setup.prefix, setup.only_name), setup.chunk_key)
     serve(Request, worker.perform)

@@ -290,6 +290,8 @@ class _Chunks:
 
     def get(self, chunk_id: bytes) -> memoryview:
         """A chunk's plaintext; raises DamagedError."""
+        if self._segment in self._reader.successors:
+            return self._reader.chunk(self._segment, chunk_id)
         head = self._head = self._head or self._reader.open_whole(self._segment)
         place = head.places.get(chunk_id)
         if place is None:

@@ -7,6 +7,8 @@ snapshot needs; `snapshots` keeps manifests and reaches. `index` finds chunks an
 `writer`, `pipeline`, `sealwork`, `sealhelper`, `sealprocess` and `packwriter` are the way in, `reader` is the way out.
 `scrub` and `packwalk` check segments and packs, `treecheck` and `listcheck` catalogs, `trace` tells what damage means;
 `nameruns` and `nameset` hold many names in few bytes. `catalogdiff` compares catalogs, `catalogsearch` searches many.
+`clearing` and `holes` remove packs and stretches of packs, `liveness` finds what is still used;
+`successors`, `retired` and `namebits` know what was superseded and swept, `changes` repeats it beside the packs.
 `leases` keeps running jobs and sweeps apart; its docstring has the table of what may run beside what.
 
 Algorithms and versions of this format:

@@ -166,6 +166,26 @@ class Index:
         if self._rows is not None:
             self._rows.write(batch)
 
+    def move(self, spots: dict[SegmentName, Spot]) -> None:
+        """Note where segments lie now."""
+        batch = WriteBatch(raw_mode=True)
+        for name, spot in spots.items():
+            batch.put(b"s" + name, _SPOT.pack(spot.pack_id, spot.offset, spot.length, spot.table_length))
+        try:
+            self._write(batch)
+        except Exception:
+            self._give_up()
+
+    def drop_segments(self, names: Iterable[SegmentName]) -> None:
+        """Forget where segments lie (their chunk rows are refused when a hit is confirmed)."""
+        batch = WriteBatch(raw_mode=True)
+        for name in names:
+            batch.delete(b"s" + name)
+        try:
+            self._write(batch)
+        except Exception:
+            self._give_up()
+
     def drop_pack(self, pack_id: bytes) -> None:
         """Forget that a pack's rows are complete (its chunk rows are refused when a hit is confirmed)."""
         with contextlib.suppress(Exception):

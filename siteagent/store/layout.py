@@ -9,6 +9,7 @@ H/log/         the event log (siteagent.ledger)
 H/packs/       packs (siteagent.store.pack)
 H/snapshots/   <snapshot id>.manifest (shared.manifest)
 H/reaches/     <snapshot id> (siteagent.store.reach)
+H/changes/     what was superseded and swept (siteagent.store.changes)
 H/index/       RocksDB, a cache (siteagent.store.index)
 H/farkeep.log  a line per command, without names (siteagent.cli.commandlog); .1 and .2 are older
 H/restores/    marks of folders that were restored into (siteagent.restore.mark)
@@ -27,7 +28,7 @@ from siteagent.disk.durable import read_whole, write_durably
 VERSION = 1
 FORMAT_FILE = "format"
 KEYRING_FILE = "keyring"
-FOLDERS = ("packs", "snapshots", "reaches", "index", "log", "restores")
+FOLDERS = ("packs", "snapshots", "reaches", "index", "log", "restores", "changes")
 _LIMIT_BYTES = 4096
 
 

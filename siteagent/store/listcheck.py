@@ -91,13 +91,20 @@ class ListCheck:
             if not piece.segment:
                 continue
             try:
-                opened = self._reader.table(piece.segment)
+                result = self._is_there(piece) and result
             except FarkeepError as error:
                 self._blame(piece.segment, error)
-                continue
-            place = opened.places.get(piece.chunk_id)
-            result = result and place is not None and opened.table.lengths[place] == piece.length
         return result
+
+    def _is_there(self, piece: Piece) -> bool:
+        if piece.segment in self._reader.successors:
+            opened, place = self._reader.locate(piece.segment, piece.chunk_id)
+        else:
+            opened = self._reader.table(piece.segment)
+            if (found := opened.places.get(piece.chunk_id)) is None:
+                return False
+            place = found
+        return opened.table.lengths[place] == piece.length
 
 
 def _facts(size_bytes: int, needs: Iterable[SegmentName]) -> ListFacts:

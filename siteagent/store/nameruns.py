@@ -14,12 +14,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared.errors import HostileError
-from siteagent.store.columns import BLOBS, FIXED, INTEGERS, Column, Columns, blobs, fixed, integers, split_items
+from siteagent.store.columns import (
+    BLOBS,
+    FIXED,
+    INTEGERS,
+    Column,
+    Columns,
+    blobs,
+    encode_columns,
+    fixed,
+    integers,
+    split_items,
+)
 from siteagent.store.names import RUN_BYTES, SegmentName, number_of, run_of, segment_name
 
 COLUMNS = 3
 NAMES_MAX = 1 << 24
 """Names in one place: 16 TiB of segments; a decoder stops there however dense the bitmaps are."""
+Stretch = tuple[bytes, int, bytes]
+"""Run, smallest number, bitmap."""
+_KNOWN = frozenset((1, 2, 3))
 _GAP_MAX, _SPAN_MAX = 256, 1 << 20
 
 
@@ -60,6 +74,11 @@ def _bitmap(numbers: list[int]) -> tuple[int, bytes]:
 
 def decode_names(columns: Columns, first: int) -> Iterator[SegmentName]:
     """The names in columns `first` to `first` + 2; raises DamagedError or HostileError before the first one."""
+    return _names(decode_stretches(columns, first))
+
+
+def decode_stretches(columns: Columns, first: int) -> list[Stretch]:
+    """The rows of columns `first` to `first` + 2; raises DamagedError or HostileError."""
     runs = split_items(columns.fixed(first, RUN_BYTES), RUN_BYTES)
     lows, maps = columns.integers(first + 1, len(runs)), columns.blobs(first + 2, len(runs))
     if sum(int.from_bytes(bits, "little").bit_count() for bits in maps) > NAMES_MAX:
@@ -67,11 +86,27 @@ def decode_names(columns: Columns, first: int) -> Iterator[SegmentName]:
     for low, bits in zip(lows, maps, strict=True):
         if low < 0 or low + int.from_bytes(bits, "little").bit_length() > 1 << 32:
             raise HostileError("segments are named beyond every limit", next_step="do not trust where this came from")
-    return _names(runs, lows, maps)
+    return list(zip(runs, lows, maps, strict=True))
 
 
-def _names(runs: list[bytes], lows: list[int], maps: list[bytes]) -> Iterator[SegmentName]:
-    for run, low, bits in zip(runs, lows, maps, strict=True):
+def pack_names(names: Iterable[SegmentName]) -> bytes:
+    """A set of names as facts carry it: columns 1 to 3; empty for no name."""
+    known = list(names)
+    return encode_columns(encode_names(1, known)) if known else b""
+
+
+def unpack_stretches(data: bytes) -> list[Stretch]:
+    """The rows of what `pack_names` made; raises DamagedError or HostileError."""
+    return decode_stretches(Columns(memoryview(data), _KNOWN), 1) if data else []
+
+
+def unpack_names(data: bytes) -> Iterator[SegmentName]:
+    """The names that `pack_names` was given; raises like `unpack_stretches`."""
+    return _names(unpack_stretches(data))
+
+
+def _names(rows: Iterable[Stretch]) -> Iterator[SegmentName]:
+    for run, low, bits in rows:
         for index, byte in enumerate(bits):
             while byte:
                 lowest = byte & -byte

@@ -15,8 +15,9 @@ from shared.errors import DamagedError, FarkeepError
 from siteagent.disk.disk import Buffer, Disk, FileReader, FileWriter
 
 FOLDER = "packs"
-_SUFFIX, _PART = ".pack", ".part"
+_SUFFIX, _PART, _ASIDE = ".pack", ".part", ".aside"
 _OPEN_MAX = 64
+_PROBE_BYTES = 1 << 16
 
 
 class PackSink(Protocol):
@@ -59,8 +60,17 @@ class Packs(Protocol):
     def delete(self, pack_id: bytes) -> None:
         """Remove a pack, finished or not; harmless when it is not there."""
 
-    def punch(self, pack_id: bytes, offset: int, length: int) -> None:
-        """Give the bytes of a range back."""
+    def allocated(self, pack_id: bytes) -> int:
+        """Bytes that a finished pack takes where it is kept; 0 when it is not there."""
+
+    def set_aside(self, pack_id: bytes) -> str:
+        """Give a finished pack a name that stands for no pack; returns where it is then."""
+
+    def can_punch(self, probe_id: bytes) -> bool:
+        """True when ranges of packs can be given back; `probe_id`: an id that no pack has."""
+
+    def punch(self, pack_id: bytes, offset: int, length: int) -> bool:
+        """Give the bytes of a range back; False where that is not possible."""
 
 
 class FolderSink:
@@ -104,6 +114,7 @@ class FolderPacks:
         self._disk = disk
         self._open: OrderedDict[bytes, FileReader] = OrderedDict()
         self._lock = threading.Lock()
+        self._can_punch: bool | None = None
 
     def begin(self, pack_id: bytes) -> FolderSink:
         """Start a pack."""
@@ -149,18 +160,44 @@ class FolderPacks:
 
     def delete(self, pack_id: bytes) -> None:
         """Remove a pack, finished or not."""
-        with self._lock:
-            reader = self._open.pop(pack_id, None)
-        if reader is not None:
-            reader.close()
+        self._close(pack_id)
         for suffix in (_SUFFIX, _PART):
             path = f"{FOLDER}/{pack_id.hex()}{suffix}"
             if self._disk.size(path) is not None:
                 self._disk.remove(path)
 
-    def punch(self, pack_id: bytes, offset: int, length: int) -> None:
+    def _close(self, pack_id: bytes) -> None:
+        with self._lock:
+            reader = self._open.pop(pack_id, None)
+        if reader is not None:
+            reader.close()
+
+    def allocated(self, pack_id: bytes) -> int:
+        """Bytes that a finished pack takes on the disk."""
+        return self._disk.allocated(_path(pack_id))
+
+    def set_aside(self, pack_id: bytes) -> str:
+        """Rename a finished pack, durably."""
+        self._close(pack_id)
+        path = _path(pack_id)
+        self._disk.rename(path, path + _ASIDE)
+        self._disk.sync_folder(FOLDER)
+        return path + _ASIDE
+
+    def can_punch(self, probe_id: bytes) -> bool:
+        """Try holes on a file of this id that is made and removed; what came out is remembered."""
+        if self._can_punch is None:
+            sink = self.begin(probe_id)
+            try:
+                sink.append([bytes(_PROBE_BYTES)])
+                self._can_punch = self._disk.punch(f"{FOLDER}/{probe_id.hex()}{_PART}", 0, _PROBE_BYTES)
+            finally:
+                sink.discard()
+        return self._can_punch
+
+    def punch(self, pack_id: bytes, offset: int, length: int) -> bool:
         """Give the bytes of a range back."""
-        self._disk.punch(_path(pack_id), offset, length)
+        return self._disk.punch(_path(pack_id), offset, length)
 
     def close(self) -> None:
         """Close all open packs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -36,8 +36,9 @@ class Contents(Struct):
             yield row.name, table.ids, [table.frames[frame].depth for frame in table.chunk_frames]
 
 
-def pack_contents(pack: Reads, pack_id: bytes, subject: str, keys: ScrubKeys) -> Contents:
-    """The segments of a pack: each has a header that reads and a table that opens.
+def pack_contents(pack: Reads, pack_id: bytes, subject: str, keys: ScrubKeys,
+                  retired: Container[SegmentName] = frozenset()) -> Contents:
+    """The segments of a pack but for the retired ones: each has a header that reads and a table that opens.
 
     Those found without the trailer are opened whole, for nothing else tells where they end.
     """
@@ -46,9 +47,11 @@ def pack_contents(pack: Reads, pack_id: bytes, subject: str, keys: ScrubKeys) ->
         about, rows = read_trailer(pack, subject)
     except FarkeepError as error:
         contents.damage = error.message
-        contents.rows = walk_pack(pack, pack_id, subject, keys)
+        contents.rows = [pair for pair in walk_pack(pack, pack_id, subject, keys) if pair[0].name not in retired]
         return contents
     for row in rows:
+        if row.name in retired:
+            continue
         try:
             contents.rows.append((row, check_head(pack, about, row, keys)))
         except FarkeepError as error:

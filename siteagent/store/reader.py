@@ -19,6 +19,7 @@ from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.packs import Packs
 from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_table, parse_header
+from siteagent.store.successors import Successors
 from siteagent.store.table import Frame, Table, decode_table
 
 _TABLES_MAX = 512
@@ -93,8 +94,9 @@ def _too_deep(segment: SegmentName) -> HostileError:
 class SegmentReader:
     """Reads segments of one home; safe for several threads."""
 
-    def __init__(self, packs: Packs, index: Locator, keys: Keys) -> None:
+    def __init__(self, packs: Packs, index: Locator, keys: Keys, successors: Successors | None = None) -> None:
         self._packs, self._index, self._keys = packs, index, keys
+        self.successors = successors or Successors()
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
         self._frames_bytes = 0
@@ -182,14 +184,27 @@ class SegmentReader:
 
         The seal and t prove the bytes; ids are re-hashed by `verify --read-data`.
         """
-        opened = self.table(name)
-        place = opened.places.get(chunk_id)
-        if place is None:
-            raise missing(name, "a chunk is not in the segment that should hold it")
-        frame = opened.table.chunk_frames[place]
-        plain = self.frame(name, frame)
+        opened, place = self.locate(name, chunk_id)
+        plain = self.frame(opened.header.name, opened.table.chunk_frames[place])
         offset = opened.offsets[place]
         return memoryview(plain)[offset : offset + opened.table.lengths[place]]
+
+    def locate(self, name: SegmentName, chunk_id: bytes) -> tuple[OpenTable, int]:
+        """The table that holds a chunk of a segment, and its place there: the segment's own or that of a successor.
+
+        Raises DamagedError when it is in none of them, or else what is wrong with those that do not read.
+        """
+        failure: FarkeepError | None = None
+        instead = self.successors.of(name)
+        for holder in (name,) if instead is None else instead:
+            try:
+                opened = self.table(holder)
+            except FarkeepError as error:
+                failure = error
+                continue
+            if (place := opened.places.get(chunk_id)) is not None:
+                return opened, place
+        raise failure or missing(name, "a chunk is not in the segment that should hold it")
 
     def frame(self, name: SegmentName, number: int) -> bytes | memoryview:
         """The plaintext of one frame, from the cache when it is there; raises DamagedError or HostileError."""
@@ -238,14 +253,13 @@ class SegmentReader:
 
     def _lone_chunk(self, chunk: BaseChunk) -> memoryview:
         """One chunk of a frame of which nothing else is wanted: what lies behind it is not decompressed."""
-        opened, row = self._frame_row(chunk.segment, chunk.chunk_id)
-        place = opened.places[chunk.chunk_id]
-        number, start = opened.table.chunk_frames[place], opened.offsets[place]
-        stop = start + opened.table.lengths[place]
-        if row.codec != ZSTD or stop > row.plain_bytes * _WORTH_CUTTING or (chunk.segment, number) in self._frames:
-            return self.chunk(chunk.segment, chunk.chunk_id)
-        stored = self.segment(chunk.segment).stored(number)
-        return memoryview(decompress_head(stored, row.plain_bytes, stop, subject=shown_segment(chunk.segment)))[start:]
+        opened, place = self.locate(chunk.segment, chunk.chunk_id)
+        name, number, start = opened.header.name, opened.table.chunk_frames[place], opened.offsets[place]
+        row, stop = opened.table.frames[number], start + opened.table.lengths[place]
+        if row.codec != ZSTD or stop > row.plain_bytes * _WORTH_CUTTING or (name, number) in self._frames:
+            return self.chunk(name, chunk.chunk_id)
+        stored = self.segment(name).stored(number)
+        return memoryview(decompress_head(stored, row.plain_bytes, stop, subject=shown_segment(name)))[start:]
 
     def depth(self, name: SegmentName, chunk_id: bytes) -> int:
         """How many deltas lie below a chunk; raises DamagedError."""
@@ -257,10 +271,7 @@ class SegmentReader:
         return decode_base(row.bases, opened.table.bases, row.depth) if row.codec == ZSTD_DELTA else None
 
     def _frame_row(self, name: SegmentName, chunk_id: bytes) -> tuple[OpenTable, Frame]:
-        opened = self.table(name)
-        place = opened.places.get(chunk_id)
-        if place is None:
-            raise missing(name, "a chunk is not in the segment that should hold it")
+        opened, place = self.locate(name, chunk_id)
         return opened, opened.table.frames[opened.table.chunk_frames[place]]
 
     def frame_closure(self, name: SegmentName, chunk_id: bytes) -> frozenset[SegmentName]:
@@ -276,13 +287,15 @@ class SegmentReader:
         return frozenset(needed)
 
     def closure(self, name: SegmentName) -> tuple[SegmentName, ...]:
-        """The segments that the delta frames of a segment rest on, closed; empty for most. Raises DamagedError."""
-        return self.table(name).table.closure
+        """The segments that the delta frames of a segment rest on, closed; empty for most. Raises DamagedError.
+
+        Segments with deltas are never superseded.
+        """
+        return self.table(name).table.closure if self.successors.of(name) is None else ()
 
     def side(self, name: SegmentName, page_id: bytes) -> bytes:
         """The side record of a page (siteagent.store.page)."""
-        opened = self.table(name)
-        place = opened.places.get(page_id)
-        if place is None or place >= len(opened.table.sides):
+        opened, place = self.locate(name, page_id)
+        if place >= len(opened.table.sides):
             raise missing(name, "a page is not in the segment that should hold it")
         return opened.table.sides[place]

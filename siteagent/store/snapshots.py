@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Collection
 
 from shared.errors import DamagedError, HostileError
 from shared.manifest import MANIFEST_LIMIT_BYTES, Manifest, decode_manifest, decode_manifest_header, manifest_digest
@@ -64,16 +65,31 @@ class SnapshotFiles:
 
         The reach of a manifest that was set aside stays with it, and so does one that a kept reach differs from.
         """
+        self._remove({snapshot.hex() for snapshot in known}, lambda *_: True)
+
+    def remove(self, swept: Collection[bytes], known: set[bytes]) -> None:
+        """Remove the manifests and reaches of these snapshots, and nothing that a running job may be writing.
+
+        The reach of one that stays may differ from one of a swept snapshot, which is kept then.
+        """
+        gone = {snapshot.hex() for snapshot in swept}
+        self._remove({snapshot.hex() for snapshot in known}, lambda stem, name: stem in gone and name[-5:] != PART)
+
+    def _remove(self, kept: set[str], may_go: Callable[[str, str], bool]) -> None:
         manifests, reaches = self._disk.list(_MANIFESTS), self._disk.list(_REACHES)
-        kept = {snapshot.hex() for snapshot in known}
         kept.update(name.partition(".")[0] for name in manifests if name.endswith(_ASIDE))
+        bases: set[str] | None = None
         for folder, suffix, names in ((_MANIFESTS, _SUFFIX, manifests), (_REACHES, "", reaches)):
             for name in names:
                 stem = name.removesuffix(PART).removesuffix(suffix)
                 is_left = name == stem + suffix + PART or (name == stem + suffix and stem not in kept)
-                is_base = folder == _REACHES and name == stem and is_left and stem in self._bases(kept)
-                if is_left and not is_base and _is_id(stem):
-                    remove_quietly(self._disk, f"{folder}/{name}")
+                if not is_left or not _is_id(stem) or not may_go(stem, name):
+                    continue
+                if folder == _REACHES and name == stem:
+                    bases = self._bases(kept) if bases is None else bases
+                    if stem in bases:
+                        continue
+                remove_quietly(self._disk, f"{folder}/{name}")
 
     def _bases(self, kept: set[str]) -> set[str]:
         """The ids of all snapshots whose reaches those of `kept` rest on."""

@@ -6,17 +6,18 @@ damaged are not even decoded (their own sets tell).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from msgspec import Struct, field
 
 from shared.errors import FarkeepError
 from shared.tree import components_of, path_of
-from siteagent.store.catalog import EMPTY, Catalog, Root
+from siteagent.store.catalog import Root
 from siteagent.store.chunklist import PageSource
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
-from siteagent.store.page import Child, EntryPage, decode_index, side_segments
+from siteagent.store.page import Child, EntryPage, decode_chunks, decode_index, side_segments
 
 PATHS_MAX = 1000
 
@@ -41,7 +42,11 @@ class Traced(Struct):
 class Trace:
     """Follows damage through the catalogs of one home."""
 
-    def __init__(self, source: PageSource, damaged: Iterable[SegmentName], paths_max: int = PATHS_MAX) -> None:
+    def __init__(self, source: PageSource, damaged: Iterable[SegmentName], paths_max: int = PATHS_MAX,
+                 before: Iterable[SegmentName] = (),
+                 holder: Callable[[SegmentName, bytes], SegmentName] = lambda segment, _: segment) -> None:
+        """`before`: segments that the damaged ones superseded; `holder` tells which one holds a chunk of such a one."""
+        self._before, self._holder = frozenset(before), holder
         self._source, self._paths_max = source, paths_max
         self.found = {name: Traced() for name in damaged}
         self._seen: set[tuple[bytes, SegmentName]] = set()
@@ -72,23 +77,29 @@ class Trace:
 
     def _leaf(self, row: Child, side: bytes) -> None:
         """Entries of this page that rest on damage; raises when the page does not read."""
-        if row.segment not in self.found and self.found.keys().isdisjoint(side_segments(side)):
+        segment, named = self._held(row.segment, row.page_id), side_segments(side)
+        if segment not in self.found and self.found.keys().isdisjoint(named) and self._before.isdisjoint(named):
             return
         for entry in EntryPage(self._source.chunk(row.segment, row.page_id), side).rows():
             needed = self._needs(entry)
             if entry.tree:
                 needed |= self._list(entry.tree[1:], entry.segments[0], entry.tree[0])
-            if row.segment in self.found:
-                needed.add(row.segment)
+            if segment in self.found:
+                needed.add(segment)
             for name in needed & self.found.keys():
                 self._note(name, entry.path)
 
     def _needs(self, entry: Entry) -> set[SegmentName]:
-        """The segments of an entry and what they rest on, as far as that can be read."""
-        try:
-            return Catalog(self._source, EMPTY).needs(entry)
-        except FarkeepError:
-            return set(entry.segments)
+        """Where what an entry refers to is held, and what that rests on, as far as it can be read."""
+        needed: set[SegmentName] = set()
+        for name, chunk_id in entry.references():
+            needed.add(self._held(name, chunk_id))
+            with suppress(FarkeepError):
+                needed |= self._source.frame_closure(name, chunk_id)
+        return needed
+
+    def _held(self, segment: SegmentName, chunk_id: bytes) -> SegmentName:
+        return self._holder(segment, chunk_id) if segment in self._before else segment
 
     def _list(self, page_id: bytes, segment: SegmentName, level: int) -> frozenset[SegmentName]:
         """The damaged segments that a chunk list rests on, as far as it can be read."""
@@ -98,11 +109,14 @@ class Trace:
         return self._lists[key]
 
     def _list_damage(self, page_id: bytes, segment: SegmentName, level: int) -> Iterator[SegmentName]:
-        if segment in self.found:
-            yield segment
+        if (held := self._held(segment, page_id)) in self.found:
+            yield held
         try:
             side = self._source.side(segment, page_id)
             yield from self.found.keys() & set(side_segments(side))
+            if level == 0 and not self._before.isdisjoint(side_segments(side)):
+                rows = decode_chunks(self._source.chunk(segment, page_id), side)
+                yield from self.found.keys() & {self._held(name, chunk_id) for chunk_id, _, name in rows if name}
             if level > 0:
                 for child in decode_index(self._source.chunk(segment, page_id), side)[2]:
                     yield from self._list(child.page_id, child.segment, level - 1)

@@ -148,7 +148,7 @@ class StoreWriter:
         if self._is_first and not self._has_forgotten:
             return None
         said = self._index.find(chunk_id)
-        if said is None or not self.may_rest_on(said.segment):
+        if said is None or not self._may_refer_to(said.segment):
             return None
         try:
             opened = self._reader.table(said.segment)
@@ -159,19 +159,26 @@ class StoreWriter:
             return None
         return self._remember(chunk_id, said.segment)
 
-    def may_rest_on(self, segment: SegmentName) -> bool:
-        """True when neither a segment nor what its deltas rest on is condemned or known to be damaged."""
-        if segment in self._reader.damaged:
-            return False
+    def _may_refer_to(self, segment: SegmentName) -> bool:
+        """True when nothing of a segment that the index found is condemned, closed, retired or known to be damaged."""
+        return all(map(self._lease.may_reuse, self._whole(segment))) and segment not in self._reader.damaged
+
+    def may_keep(self, segment: SegmentName) -> bool:
+        """True when what a kept snapshot names may be named again: nothing of it is condemned or known to be damaged.
+
+        What was superseded is found in its successors.
+        """
         known = self._usable.get(segment)
         if known is None:
-            try:
-                needed = (segment, *self._reader.closure(segment))
-            except FarkeepError:
-                needed = ()
-            known = bool(needed) and all(map(self._lease.may_reuse, needed))
-            self._usable[segment] = known
-        return known
+            known = self._usable[segment] = self._lease.unusable.isdisjoint(self._whole(segment))
+        return known and segment not in self._reader.damaged
+
+    def _whole(self, segment: SegmentName) -> tuple[SegmentName, ...]:
+        """A segment and all that its deltas rest on; the reader notes it as damaged when that cannot be read."""
+        try:
+            return (segment, *self._reader.closure(segment))
+        except FarkeepError:
+            return (segment,)
 
     def _remember(self, chunk_id: bytes, segment: SegmentName) -> SegmentName:
         """Keep the newest places in memory; older ones are found through the index."""
@@ -198,7 +205,7 @@ class StoreWriter:
         closure: set[SegmentName] = set()
         depth = 0
         for chunk in chunks:
-            if run_of(chunk.segment) == self.run or not self.may_rest_on(chunk.segment):
+            if run_of(chunk.segment) == self.run or not self.may_keep(chunk.segment):
                 return None
             closure |= {chunk.segment, *self._reader.frame_closure(chunk.segment, chunk.chunk_id)}
             depth = max(depth, self._reader.depth(chunk.segment, chunk.chunk_id))
@@ -269,6 +276,10 @@ class StoreWriter:
                 return None
             earlier = below.chunks[0]
         return self.base_of([earlier])
+
+    def put_copy(self, chunk_id: bytes, data: memoryview, side: bytes | None = None) -> SegmentName:
+        """Store a chunk, or a page with its side record, whatever else holds it; returns its segment."""
+        return self._data.put(chunk_id, data) if side is None else self._pages.put(chunk_id, data, side)
 
     def finish(self) -> list[PackRef]:
         """Store everything that was kept, durably; returns the packs finished since the last call."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.decisions import SnapshotsForgotten, SnapshotsForgottenSealed
+from shared.facts import Fact
 from shared.keyfile import decode_key_file
 from siteagent.home import Access, Home, World, open_home
 from siteagent.jobs.backup import BackupRequest, BackupResult, back_up
@@ -93,6 +95,15 @@ def with_two_snapshots(place: Place) -> Place:
         place.write("small/later", b"more text " * 50)
         place.backup(home)
     return place
+
+
+def forget(home: Home, snapshots: list[bytes], sweep_after_ns: int = 0) -> None:
+    """Record that nobody wants these snapshots any more; at once due for a prune unless said otherwise."""
+    home.ledger.record(Fact(
+        SnapshotsForgotten(decision=home.world.randomness.bits(16), snapshots=tuple(snapshots),
+                           sweep_after_ns=sweep_after_ns),
+        SnapshotsForgottenSealed(user="user", host="host"),
+    ))  # fmt: skip
 
 
 def newest(home: Home, name: str = "docs") -> SnapshotEntry:

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from siteagent.home import Home
 from siteagent.jobs.backup import CHECKPOINT_NS, BackupRequest, back_up
+from siteagent.jobs.prune import PruneReport, PruneRequest, prune
+from siteagent.jobs.record import Who
 from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import Mode, verify
 from siteagent.ledger.state import SnapshotEntry
@@ -86,17 +88,18 @@ class Machine:
         self.place = Place(folder / "machine")
         self.place.source.rmdir()
         self.place.source = folder / "source"
-        self._tapes = 0
+        self._tapes, self.pack_bytes = 0, PACK_BYTES
         self.tape = self.record()
         build(small_tree(), self.place.source)
         self.now = describe(self.place.source)
         self.acknowledged: dict[bytes, Tree] = {}
+        self.forgotten: set[bytes] = set()
 
     def record(self) -> Tape:
         """Begin a new tape with the files as they are; all that is there counts as durable."""
         self._tapes += 1
         self.tape = tape = Tape(self._folder / "machine", self._folder / f"scratch {self._tapes}")
-        self.place.world = replace(self.place.world, disk=tape.disk, pack_bytes=PACK_BYTES)
+        self.place.world = replace(self.place.world, disk=tape.disk, pack_bytes=self.pack_bytes)
         return tape
 
     def change_source(self) -> None:
@@ -157,6 +160,21 @@ class Machine:
         self.acknowledged[snapshot] = self.now
         return snapshot
 
+    def forget(self, snapshot: bytes) -> None:
+        """Nobody counts on this snapshot any more."""
+        self.acknowledged.pop(snapshot)
+        self.forgotten.add(snapshot)
+
+    def prune(self) -> None:
+        """One command: open, prune, close."""
+        with self.session() as home:
+            self.prune_in(home)
+
+    def prune_in(self, home: Home) -> PruneReport:
+        """Prune in an open home."""
+        self.place.clock.sleep(60)
+        return prune(home, PruneRequest(Who("user", "host")))
+
     def check(self) -> int:
         """Open the home after a crash and look at all of it; returns how many snapshots it shows.
 
@@ -165,7 +183,8 @@ class Machine:
         with self.session() as home:
             shown = self._shown(home, "structure")
             for entry in shown:
-                self.require_whole(home, entry)
+                if entry.id not in self.forgotten:
+                    self.require_whole(home, entry)
         return len(shown)
 
     def look(self) -> int:
@@ -205,7 +224,9 @@ class Machine:
         """Nothing of abandoned runs is left over."""
         known = {entry.id.hex() for entry in home.ledger.history().snapshots}
         assert {name.partition(".")[0] for name in os.listdir(self.place.home / "snapshots")} == known
-        assert set(os.listdir(self.place.home / "reaches")) == known
+        reaches = set(os.listdir(self.place.home / "reaches"))
+        assert reaches >= known
+        assert reaches - known <= {snapshot.hex() for snapshot in home.ledger.history().swept}
 
     def stop(self, job: Callable[[], None], loss: Loss, older_index: Path | None = None) -> bool:
         """Run a job that the tape stops somewhere, and crash; False when it came to its end before."""

@@ -238,10 +238,14 @@ class RecordedDisk:
         with self._tape.call("size", self._absolute(path)):
             return self._disk.size(path)
 
-    def punch(self, path: str, offset: int, length: int) -> None:
+    def allocated(self, path: str) -> int:
+        with self._tape.call("allocated", self._absolute(path)):
+            return self._disk.allocated(path)
+
+    def punch(self, path: str, offset: int, length: int) -> bool:
         with self._tape.call("punch", self._absolute(path)) as code:
             _fail(code, self._absolute(path))
-            self._disk.punch(path, offset, length)
+            return self._disk.punch(path, offset, length)
 
     def free_bytes(self) -> int:
         with self._tape.call("free_bytes", self._root):

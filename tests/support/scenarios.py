@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.support.homes import forget, incompressible
 from tests.support.machine import Machine
 from tests.support.recorded_disk import Call
 from tests.support.survival import Loss
+from tests.support.walker import describe
 
 
 class Scenario:
@@ -73,6 +75,37 @@ def resumed(machine: Machine) -> Scenario:
     (machine.place.home / "packs" / f"{'0' * 32}.part").write_bytes(b"the beginning of a pack")
     machine.save("cut off")
     return Scenario(machine, "cut off", machine.back_up)
+
+
+def pruning(machine: Machine) -> Scenario:
+    """A prune with everything in it: whole packs go, packs get holes, are copied, and segments are compacted."""
+    machine.pack_bytes = 8 << 20
+    machine.record()
+    machine.place.create()
+    for day in range(10):
+        spend_a_day(machine, day)
+        machine.back_up()
+    with machine.session() as home:
+        ids = home.ledger.history().snapshot_ids
+        gone = [ids[1], ids[2], ids[5]]
+        forget(home, gone)
+    for snapshot in gone:
+        machine.forget(snapshot)
+    machine.save("forgotten")
+    return Scenario(machine, "forgotten", machine.prune)
+
+
+def spend_a_day(machine: Machine, day: int) -> None:
+    """Some files come and stay, some change daily: each day's segments are used wholly, in part or not at all later."""
+    source = machine.place.source
+    days = source / "days"
+    days.mkdir(exist_ok=True)
+    for number in (0, 1, 2 + day):
+        (days / str(number)).write_bytes(incompressible(f"{day} {number}", 10_000 * (number + 1)))
+    if day < 3:
+        (source / f"kept {day}").write_bytes(incompressible(f"kept {day}", 2_400_000))
+        (source / "large").write_bytes(incompressible(f"large {day}", 2_300_000))
+    machine.now = describe(source)
 
 
 @contextmanager

@@ -175,6 +175,7 @@ class MemoryPacks:
     def __init__(self) -> None:
         self.kept: dict[bytes, MemoryPack] = {}
         self.begun: dict[bytes, MemorySink] = {}
+        self.aside: dict[bytes, MemoryPack] = {}
 
     def begin(self, pack_id: bytes) -> MemorySink:
         """Start a pack."""
@@ -207,9 +208,23 @@ class MemoryPacks:
         self.kept.pop(pack_id, None)
         self.begun.pop(pack_id, None)
 
-    def punch(self, pack_id: bytes, offset: int, length: int) -> None:
+    def allocated(self, pack_id: bytes) -> int:
+        """As long as it is: memory has no holes."""
+        return self.size(pack_id) or 0
+
+    def set_aside(self, pack_id: bytes) -> str:
+        """Keep it out of the way."""
+        self.aside[pack_id] = self.kept.pop(pack_id)
+        return pack_id.hex()
+
+    def can_punch(self, probe_id: bytes) -> bool:
+        """As if."""
+        return bool(probe_id)
+
+    def punch(self, pack_id: bytes, offset: int, length: int) -> bool:
         """Zeros."""
         self.kept[pack_id].data[offset : offset + length] = bytes(length)
+        return True
 
 
 class MemorySink:

@@ -58,8 +58,12 @@ class Script:
     def size(self, path: str) -> int | None:
         return len(self.files[path]) if path in self.files else None
 
-    def punch(self, path: str, offset: int, length: int) -> None:
+    def allocated(self, path: str) -> int:
+        return self.size(path) or 0
+
+    def punch(self, path: str, offset: int, length: int) -> bool:
         self.note(f"punch {path}")
+        return True
 
     def free_bytes(self) -> int:
         return 0

@@ -59,7 +59,7 @@ def test_decisions_read_as_they_were_written_and_add_up(tmp_path: Path) -> None:
         labelled = history.snapshot(bytes(range(16)))
         assert labelled is not None
         assert (labelled.tags, labelled.note) == (("canary-tag",), "canary-note")
-        assert not history.holds and history.swept == {bytes(range(16, 32))}
+        assert not history.holds and history.swept == [bytes(range(16, 32))]
         assert (history.superseded, history.swept_segments) == ([(b"new", b"old")], [b"set"])
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+from shared.errors import UnavailableError
 from siteagent.store.leases import Leases
 from siteagent.store.names import segment_name
 
@@ -65,3 +68,39 @@ def test_no_job_slips_between_a_condemnation_and_its_sweep() -> None:
         thread.join()
     assert slipped == []
     assert leases.held() == []
+
+def test_what_is_closed_keeps_its_references_and_gets_no_new_ones() -> None:
+    leases = Leases()
+    older = leases.register("backup")
+    newest = leases.close(frozenset({ONE}))
+    later = leases.register("backup")
+    assert not later.may_reuse(ONE)
+    assert ONE not in later.unusable
+    assert older.may_reuse(ONE)
+    assert not leases.is_clear(newest)
+    leases.release(frozenset({ONE}))
+    assert leases.register("backup").may_reuse(ONE)
+
+
+def test_what_is_retired_is_refused_to_all_at_once() -> None:
+    retired = set[bytes]()
+    leases = Leases(retired)
+    lease = leases.register("backup")
+    assert lease.may_reuse(ONE)
+    retired.add(ONE)
+    assert not lease.may_reuse(ONE)
+
+
+def test_waiting_ends_with_the_last_older_lease_or_names_it() -> None:
+    leases = Leases()
+    lease = leases.register("a long backup")
+    newest = leases.condemn(frozenset({ONE}))
+    leases.register("restore")
+    with pytest.raises(UnavailableError, match="a long backup") as caught:
+        leases.wait_until_clear(newest, 0.0)
+    assert "restore" not in caught.value.message
+    assert "--wait" in caught.value.next_step
+    thread = threading.Thread(target=lease.end)
+    thread.start()
+    leases.wait_until_clear(newest, 60.0)
+    thread.join()

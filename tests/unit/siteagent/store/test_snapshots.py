@@ -79,3 +79,16 @@ def test_a_manifest_set_aside_stands_for_no_snapshot_and_keeps_its_reach(files: 
     files.remove_others(set())
     assert (tmp_path / name).exists()
     assert files.segments(ONE) == _segments(100)
+
+
+def test_what_was_swept_goes_unless_a_reach_that_stays_rests_on_it(files: SnapshotFiles, tmp_path: Path) -> None:
+    one = _write(files, ONE, 100)
+    _write(files, TWO, 101, one, 100)
+    _write(files, THREE, 50)
+    files.write(b"4" * 16, b"being written by a job", b"x")
+    files.remove([ONE, THREE], {TWO})
+    assert sorted(path.name for path in (tmp_path / "reaches").iterdir()) == [ONE.hex(), TWO.hex(), "34" * 16]
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
+        f"{TWO.hex()}.manifest", f"{'34' * 16}.manifest"
+    ]  # fmt: skip
+    assert files.segments(TWO) == _segments(101)

@@ -16,6 +16,7 @@ from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.page import ENTRY_INDEX, encode_entries, encode_index, encode_side
 from siteagent.store.reader import OpenTable, SegmentReader
+from siteagent.store.successors import Successors
 from siteagent.store.table import Frame, Table
 from siteagent.store.trace import Stretch, Trace
 from siteagent.store.treecheck import Needs, TreeCheck
@@ -36,6 +37,8 @@ class Memory(PageMemory):
         self.chunks: dict[SegmentName, dict[bytes, int]] = {}
         self.unreadable: set[SegmentName] = set()
         self._tables: dict[SegmentName, OpenTable] = {}
+
+    successors = Successors()
 
     def table(self, name: SegmentName) -> OpenTable:
         """The table of a data segment."""

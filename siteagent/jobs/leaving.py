@@ -1,0 +1,48 @@
+"""Which snapshots a prune gives up: forgotten ones whose waiting time is over and that nothing holds."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from siteagent.home import Home
+from siteagent.ledger.history import History
+from siteagent.ledger.state import SnapshotEntry
+
+
+class Leaving(Struct):
+    """The snapshots that go and those that stay, each oldest first, and what is to be said about it."""
+
+    going: list[SnapshotEntry] = field(default_factory=list)
+    staying: list[SnapshotEntry] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def leaving(home: Home, *, is_now: bool) -> Leaving:
+    """Choose; `is_now` skips the waiting time, never a hold.
+
+    A clock that jumped after a snapshot was forgotten says nothing about how long ago that was: such a snapshot stays.
+    """
+    history, found = home.ledger.history(), Leaving()
+    now_ns, held, unsure = log_time_ns(home), 0, 0
+    for entry in history.snapshots:
+        is_due = entry.is_forgotten and (is_now or entry.sweep_after_ns <= now_ns)
+        is_held = is_due and any(hold.holds(entry, now_ns) for hold in history.holds)
+        is_unsure = is_due and not is_now and _jumped_since(history, entry.forgotten_ns)
+        held, unsure = held + is_held, unsure + (is_unsure and not is_held)
+        (found.going if is_due and not is_held and not is_unsure else found.staying).append(entry)
+    if held:
+        found.notes.append(f"{held} forgotten snapshots are held and stay")
+    if unsure:
+        found.notes.append(f"{unsure} forgotten snapshots stay, for the clock has jumped since: how long ago they were "
+                           "forgotten is not sure; `farkeep prune --now` does not ask for that")  # fmt: skip
+    return found
+
+
+def log_time_ns(home: Home) -> int:
+    """The log's time now: wall time, but never before the newest fact."""
+    last = home.ledger.history().last_stamp
+    return max(home.world.clock.now_ns(), last.time_ns if last else 0)
+
+
+def _jumped_since(history: History, time_ns: int) -> bool:
+    return any(max(jump.from_ns, jump.to_ns) > time_ns for jump in history.jumps)

@@ -1,0 +1,103 @@
+"""Which chunks and pages of some segments are still used, found by walking the catalogs that stay.
+
+One bit per chunk. Pages that several snapshots share are looked at once (a bit per page, too), and pages whose side
+record names none of the segments in question are not decoded. Names that were superseded are followed to the segment
+that holds a chunk now. What a delta frame rests on counts as used by itself: `based`, not `live`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.errors import DamagedError, FarkeepError
+from siteagent.store.catalog import Root
+from siteagent.store.delta import BaseChunk, decode_base
+from siteagent.store.names import SegmentName, shown_segment
+from siteagent.store.page import EntryPage, decode_chunks, decode_index, side_segments
+from siteagent.store.reader import OpenTable, SegmentReader
+
+
+class Liveness:
+    """Bit i of `live[name]` (and `based[name]`) stands for the chunk or page at place i of a segment's table."""
+
+    def __init__(self, reader: SegmentReader, candidates: Iterable[SegmentName]) -> None:
+        self._reader = reader
+        self.live: dict[SegmentName, int] = dict.fromkeys(candidates, 0)
+        self.based: dict[SegmentName, int] = dict.fromkeys(self.live, 0)
+        self._watched = set(self.live) | reader.successors.before(self.live)
+        self._seen: dict[SegmentName, int] = {}
+        self._with_bases: set[SegmentName] = set()
+
+    def follow(self, root: Root) -> None:
+        """Count in what one catalog uses; raises DamagedError or HostileError when a page does not read."""
+        if root.page_id:
+            self._page(root.segment, root.page_id, root.level)
+
+    def _page(self, segment: SegmentName, page_id: bytes, level: int) -> None:
+        if (side := self._enter(segment, page_id)) is None:
+            return
+        if level:
+            for child in decode_index(self._reader.chunk(segment, page_id), side)[2]:
+                self._page(child.segment, child.page_id, level - 1)
+        elif not self._watched.isdisjoint(side_segments(side)):
+            for entry in EntryPage(self._reader.chunk(segment, page_id), side).rows():
+                for name, chunk_id in entry.references():
+                    self._use(name, chunk_id)
+                if entry.tree:
+                    at = sum(stored[:1] == b"\1" for stored in (entry.target, entry.xattrs))
+                    self._list(entry.segments[len(entry.segments) - 1 - at], entry.tree[1:], entry.tree[0])
+
+    def _list(self, segment: SegmentName, page_id: bytes, level: int) -> None:
+        """A page of a chunk list."""
+        if (side := self._enter(segment, page_id)) is None:
+            return
+        if level:
+            for child in decode_index(self._reader.chunk(segment, page_id), side)[2]:
+                self._list(child.segment, child.page_id, level - 1)
+        elif not self._watched.isdisjoint(side_segments(side)):
+            for chunk_id, _, name in decode_chunks(self._reader.chunk(segment, page_id), side):
+                if name:
+                    self._use(name, chunk_id)
+
+    def _enter(self, segment: SegmentName, page_id: bytes) -> bytes | None:
+        """Count a page as used; returns its side record, or None when it was followed before."""
+        opened, place = self._reader.locate(segment, page_id)
+        name, bit = opened.header.name, 1 << place
+        if self._seen.get(name, 0) & bit:
+            return None
+        self._seen[name] = self._seen.get(name, 0) | bit
+        self._mark(opened, place)
+        if place >= len(opened.table.sides):
+            raise DamagedError("a page has no side record", subject=shown_segment(name),
+                               next_step="run `farkeep verify --read-data`")
+        return opened.table.sides[place]
+
+    def _use(self, segment: SegmentName, chunk_id: bytes) -> None:
+        self._mark(*self._reader.locate(segment, chunk_id))
+
+    def _mark(self, opened: OpenTable, place: int) -> None:
+        name = opened.header.name
+        if name in self.live:
+            self.live[name] |= 1 << place
+        self._mark_bases(opened)
+
+    def _mark_bases(self, opened: OpenTable) -> None:
+        """Count in all that the frames of a segment rest on: it stays whole, so each of them must stay readable."""
+        name, table = opened.header.name, opened.table
+        if not table.bases or name in self._with_bases:
+            return
+        self._with_bases.add(name)
+        for frame in table.frames:
+            chunks = decode_base(frame.bases, table.bases, frame.depth).chunks if frame.bases else ()
+            for chunk in chunks:
+                self._mark_base(chunk)
+
+    def _mark_base(self, chunk: BaseChunk) -> None:
+        try:
+            base, place = self._reader.locate(chunk.segment, chunk.chunk_id)
+        except FarkeepError:
+            # A frame that nobody uses may rest on what was swept; one that is used and does not read is found before.
+            return
+        if base.header.name in self.based:
+            self.based[base.header.name] |= 1 << place
+        self._mark_bases(base)

@@ -1,0 +1,83 @@
+"""What compaction must not mix up: damage is put down to the segment that holds a chunk now, pages keep their sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.facts import Fact, PacksStored
+from shared.sealing import keyed_id
+from siteagent.jobs.compaction import Used, compact
+from siteagent.jobs.record import Who
+from siteagent.jobs.verify import verify
+from siteagent.store.catalog import Root
+from siteagent.store.liveness import Liveness
+from siteagent.store.names import shown_segment
+from siteagent.store.page import decode_side, encode_side
+from siteagent.store.segment import CATALOG
+from siteagent.store.writer import RunKeys, StoreWriter
+from tests.support.days import eight_days, ids, pruned
+from tests.support.homes import Place, contents, flip_in_body, forget, incompressible, newest, segment_of
+
+
+def test_damage_of_a_successor_names_paths_and_snapshots_and_is_mended(tmp_path: Path) -> None:
+    site = eight_days(tmp_path)
+    with site.place.open() as home:
+        forget(home, ids(home)[:-2])
+        assert pruned(home).segments_superseded
+        names = [site.place.path(f"many/{number}") for number in range(12)]
+        old = {name: segment_of(home, newest(home), name) for name in names}
+        path = next(name for name in names if old[name] in home.successors)
+        successors = home.successors.of(old[path])
+        assert successors
+        damaged = successors[0]
+        flip_in_body(site.place, home, damaged)
+    with site.place.open() as home:
+        found = verify(home, "read-data")
+        assert [row.segment for row in found.damaged] == [shown_segment(damaged)]
+        assert path in found.damaged[0].paths
+        assert site.place.path("large") not in found.damaged[0].paths
+        assert found.damaged[0].snapshots == ids(home)
+        site.take(home)
+        assert contents(home, newest(home)) == site.truth[newest(home).id]
+        assert [row.snapshots for row in verify(home, "read-data").damaged] == [ids(home)[:-1]]
+
+
+def test_a_page_with_two_sets_stays_two_pages(tmp_path: Path) -> None:
+    """Both are right, each for snapshots of its own: found by its id it must not be taken for the other."""
+    site = eight_days(tmp_path)
+    with site.place.open() as home:
+        one, other = list(home.index.segments())[:2]
+        page = b"a page of some catalog"
+        page_id = keyed_id(home.keyring.default_domain.page_id_key, page)
+        keys = RunKeys(home.keyring.site_id, home.keyring.current, home.keyring.default_domain)
+        names = []
+        for name in (one, other):
+            lease = home.leases.register("test")
+            writer = StoreWriter(home.packs, home.index, home.reader, keys, lease, home.cited, home.world.randomness,
+                                 may_start_processes=False)  # fmt: skip
+            names.append(writer.put_copy(page_id, memoryview(page), encode_side([name])))
+            home.ledger.record(Fact(PacksStored(run=writer.run, packs=tuple(writer.finish()))))
+            writer.close()
+            lease.end()
+        done = compact(home, Who("u", "h"), [Used(name, CATALOG, 1, 0.5, 2000) for name in names])
+        assert done.superseded == 1
+        sides = [decode_side(home.reader.side(name, page_id), 1) for name in names]
+        assert sides == [[one], [other]]
+
+
+def test_what_pages_use_under_an_old_name_is_used(tmp_path: Path) -> None:
+    place = Place(tmp_path).create()
+    place.write("kept", incompressible("kept", 5_000))
+    place.write("changed", incompressible("one", 50_000))
+    with place.open() as home:
+        place.backup(home)
+        place.write("changed", incompressible("two", 50_000))
+        place.backup(home)
+        forget(home, ids(home)[:1])
+        assert pruned(home).segments_superseded
+        old = segment_of(home, newest(home), place.path("kept"))
+        (successor,) = home.successors.of(old) or ()
+        live, summary = Liveness(home.reader, [successor]), newest(home).summary
+        assert summary is not None
+        live.follow(Root(summary.root_page, summary.root_segment, summary.levels))
+        assert live.live == {successor: 1}
