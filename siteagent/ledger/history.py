@@ -51,6 +51,7 @@ class History:
     def __init__(self, state: State) -> None:
         self._state = state
         self._packs: dict[bytes, PackRef] | None = None
+        self._gone = set(state.packs_gone)
         self._runs_abandoned = dict(state.runs_abandoned)
         self._damaged = dict(state.damaged)
         self._snapshot_rows = {row.id: row for row in state.snapshots}
@@ -252,8 +253,7 @@ class History:
         self._state.jumps.append(clear)
 
     def _packs_stored(self, _: RecordedFact, clear: PacksStored | LogReadopted | SegmentsSuperseded) -> None:
-        if clear.packs:
-            self._opened_packs().update((pack.id, pack) for pack in clear.packs)
+        self._add_packs(clear.packs)
 
     def _run_abandoned(self, fact: RecordedFact, clear: RunAbandoned) -> None:
         self._runs_abandoned[clear.run] = fact.position.sequence
@@ -262,10 +262,16 @@ class History:
 
     def _packs_gone(self, _: RecordedFact, clear: PacksReplaced | SegmentsSwept) -> None:
         if isinstance(clear, PacksReplaced):
-            self._opened_packs().update((pack.id, pack) for pack in clear.packs)
+            self._add_packs(clear.packs)
         for pack_id in clear.removed if isinstance(clear, PacksReplaced) else clear.packs:
             self._opened_packs().pop(pack_id, None)
             self._state.packs_gone.append(pack_id)
+            self._gone.add(pack_id)
+
+    def _add_packs(self, packs: tuple[PackRef, ...]) -> None:
+        """A pack that was replaced or swept stays so, whatever is taken back of older facts that name it."""
+        if packs:
+            self._opened_packs().update((pack.id, pack) for pack in packs if pack.id not in self._gone)
 
     def _snapshot_taken(self, fact: RecordedFact, clear: SnapshotTaken) -> None:
         summary = fact.sealed if isinstance(fact.sealed, SnapshotSummary) else None
@@ -279,8 +285,7 @@ class History:
         row = Row(clear.snapshot, name, bool(summary and summary.is_good), raw(entry))
         self._state.snapshots.append(row)
         self._snapshot_rows[row.id] = row
-        if clear.packs:
-            self._opened_packs().update((pack.id, pack) for pack in clear.packs)
+        self._add_packs(clear.packs)
 
     def _job_started(self, fact: RecordedFact, clear: JobStarted) -> None:
         started = fact.sealed if isinstance(fact.sealed, JobStartedSealed) else None

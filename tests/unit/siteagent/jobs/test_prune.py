@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -361,14 +362,20 @@ def _forget_older(home: Home, taken: dict[int, bytes], today: int) -> None:
 
 
 def test_successors_are_compacted_in_turn(site: Days, home: Home) -> None:
-    forget(home, ids(home)[:4])
-    assert pruned(home).segments_superseded
+    def days(*numbers: int) -> None:
+        for day in numbers:
+            site.change(day)
+            site.take(home)
+        forget(home, ids(home)[:-2])
+        pruned(home)
+
+    leaving = site.place.write("leaves later", incompressible("leaves later", 80_000))
+    site.place.write("stays", incompressible("stays", 60_000))
+    days(20, 21, 22)
     first = {name for new, _ in home.ledger.history().superseded for name in unpack_names(new)}
-    for day in range(20, 24):
-        site.change(day)
-        site.take(home)
-    forget(home, ids(home)[:-2])
-    pruned(home)
+    assert first
+    os.unlink(leaving)
+    days(23, 24)
     assert any(name in home.successors for name in first)
     assert {name for name in reach(home) if name in home.successors} == set()
     site.require_whole(home)
