@@ -18,7 +18,7 @@ from tests.support.recorded_disk import WRITES, Call
 from tests.support.scenarios import pruning, told
 from tests.support.survival import Loss
 
-STAYING = 7
+STAYING = 9
 _IS_LONG = os.environ.get("FARKEEP_TEST_LONG") == "1"
 
 

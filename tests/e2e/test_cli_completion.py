@@ -49,7 +49,7 @@ def offered(farkeep: Farkeep, line: str, home: Path | None = None) -> list[str]:
 
 def test_commands_and_their_second_words(farkeep: Farkeep) -> None:
     assert offered(farkeep, "farkeep ") == sorted({name.split()[0] for name in COMMANDS})
-    assert offered(farkeep, "farkeep re") == ["repair", "restore"]
+    assert offered(farkeep, "farkeep re") == ["release", "repair", "restore"]
     assert offered(farkeep, "farkeep --home /x --json ke") == ["key"]
     assert offered(farkeep, "farkeep key ") == ["passphrase", "restore", "rotate", "show", "split"]
     assert offered(farkeep, "farkeep key ro") == ["rotate"]

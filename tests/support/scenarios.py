@@ -82,7 +82,7 @@ def pruning(machine: Machine) -> Scenario:
     machine.pack_bytes = 8 << 20
     machine.record()
     machine.place.create()
-    for day in range(10):
+    for day in range(12):
         spend_a_day(machine, day)
         machine.back_up()
     with machine.session() as home:
