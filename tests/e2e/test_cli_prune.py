@@ -36,7 +36,8 @@ def test_the_document_has_the_figures(site: Site) -> None:
     assert found["segments"]["swept"] >= 2
     assert not found["dry_run"]
     answer = site.commands("ls", found["snapshots"][0])
-    assert (answer.code, answer.json()["error"]["message"]) == (1, "this snapshot was forgotten and then swept: it is gone")
+    message = "this snapshot was forgotten and then swept: it is gone"
+    assert (answer.code, answer.json()["error"]["message"]) == (1, message)
     assert len(site.commands.good("snapshots")) == 2
     assert site.commands.good("verify", "--read-data")["damaged"] == []
 
