@@ -179,13 +179,13 @@ class Deltas:
         else:
             high += _AFTER_BYTES
         found = self._allowed(self._previous, low, high)
-        if found is not None and found.base.depth <= self._store.base_depth:
+        if found is not None:
             return found
         for number, version in enumerate(self._older()):
             drift = self._older_drift(number, version)
             start = run.start - drift
             older = self._allowed(version, start - _BEFORE_BYTES, start + len(run.data) + _AFTER_BYTES)
-            if older is not None and older.base.depth <= self._store.base_depth:
+            if older is not None:
                 return older
         return None
 

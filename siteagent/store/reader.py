@@ -25,6 +25,7 @@ from siteagent.store.table import Frame, Table, decode_table
 _TABLES_MAX = 512
 _FRAMES_MAX_BYTES = 16 << 20
 _WORTH_CUTTING = 0.8
+_CLOSURES_MAX = 1 << 14
 
 
 class Keys(Protocol):
@@ -100,6 +101,7 @@ class SegmentReader:
         self._tables: OrderedDict[SegmentName, OpenTable] = OrderedDict()
         self._frames: OrderedDict[tuple[SegmentName, int], bytes | memoryview] = OrderedDict()
         self._frames_bytes = 0
+        self._closures: dict[tuple[SegmentName, int], frozenset[SegmentName]] = {}
         self._newest: OpenSegment | None = None
         self._lock = threading.Lock()
         self.damaged: set[SegmentName] = set()
@@ -278,10 +280,22 @@ class SegmentReader:
         """What a chunk rests on, closed; empty for a plain one. Raises DamagedError, HostileError for a circle."""
         if not self.closure(name):
             return frozenset()
-        needed: set[SegmentName] = set()
-        base = self.base_of(name, chunk_id)
-        for chunk in base.chunks if base is not None else ():
-            if base is not None and self.depth(chunk.segment, chunk.chunk_id) > base.depth:
+        opened, place = self.locate(name, chunk_id)
+        number = opened.table.chunk_frames[place]
+        known = self._closures.get((opened.header.name, number))
+        if known is None:
+            known = self._frame_closure(opened.table, opened.table.frames[number])
+            if len(self._closures) >= _CLOSURES_MAX:
+                self._closures.clear()
+            self._closures[opened.header.name, number] = known
+        return known
+
+    def _frame_closure(self, table: Table, row: Frame) -> frozenset[SegmentName]:
+        if row.codec != ZSTD_DELTA:
+            return frozenset()
+        base, needed = decode_base(row.bases, table.bases, row.depth), set[SegmentName]()
+        for chunk in base.chunks:
+            if self.depth(chunk.segment, chunk.chunk_id) > base.depth:
                 raise _too_deep(chunk.segment)
             needed |= {chunk.segment, *self.frame_closure(chunk.segment, chunk.chunk_id)}
         return frozenset(needed)

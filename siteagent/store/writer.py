@@ -31,7 +31,7 @@ from siteagent.store.packwriter import PackWriter
 from siteagent.store.pipeline import Encoding, Filled, Pipeline, SealingKeys
 from siteagent.store.reader import SegmentReader
 from siteagent.store.segment import CATALOG, DATA
-from siteagent.store.table import BASES_MAX, CLOSURE_MAX, DEPTH_MAX
+from siteagent.store.table import BASES_MAX, CLOSURE_MAX
 
 _PLACED_MAX = 300_000
 CHUNKS_PER_SEGMENT = 8192
@@ -201,18 +201,22 @@ class StoreWriter:
         return self._remember(chunk_id, self._data.put(chunk_id, data))
 
     def base_of(self, chunks: Sequence[BaseChunk], head_trim: int = 0, tail_trim: int = 0) -> FoundBase | None:
-        """The base made of these chunks with all that it rests on; None when there is one that must not be used."""
+        """The base made of these chunks with all that it rests on.
+
+        None when there is one that must not be used or rests too deep, or when a bound would be passed.
+        """
         closure: set[SegmentName] = set()
         depth = 0
         for chunk in chunks:
             if run_of(chunk.segment) == self.run or not self.may_keep(chunk.segment):
                 return None
-            closure |= {chunk.segment, *self._reader.frame_closure(chunk.segment, chunk.chunk_id)}
             depth = max(depth, self._reader.depth(chunk.segment, chunk.chunk_id))
+            if depth > self.base_depth:
+                return None
+            closure |= {chunk.segment, *self._reader.frame_closure(chunk.segment, chunk.chunk_id)}
         base = Base(tuple(chunks), head_trim, tail_trim, depth)
-        is_allowed = (0 < len(chunks) <= BASE_CHUNKS_MAX and depth < DEPTH_MAX and len(closure) <= CLOSURE_MAX
-                      and len(base.segments()) <= BASES_MAX)  # fmt: skip
-        return FoundBase(base, closure) if is_allowed else None
+        is_allowed = 0 < len(chunks) <= BASE_CHUNKS_MAX and len(closure) <= CLOSURE_MAX
+        return FoundBase(base, closure) if is_allowed and len(base.segments()) <= BASES_MAX else None
 
     def encode(self, plain: bytes, found: FoundBase) -> Encoding:
         """Have chunks compressed against a base."""
