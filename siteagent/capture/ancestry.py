@@ -1,9 +1,10 @@
 """Which earlier version a delta may rest on, so that no chain grows deep and no night pays for many others.
 
 The snapshots of one NAME are numbered (*generation*, siteagent.ledger.state). Resting each on the one before it would
-be cheapest, but a chain may be four deltas deep at most. So generation n rests at depth popcount(n) - 1 at most: on
-n - 1 when n is odd, else on n with its lowest bits cleared (skip-deltas: half of all nights pay for one night's
-changes, a quarter for two, ...). Generation numbers count modulo 64: every 64th rests on plain chunks only.
+be cheapest, but each step of a chain makes restoring slower. So generation n rests at depth popcount(n) - 1 at most:
+on n - 1 when n is odd, else on n with its lowest bits cleared (skip-deltas: half of all nights pay for one night's
+changes, a quarter for two, ...), and no chain is made deeper than `DEPTH`, though the format allows four. Generation
+numbers count modulo 64: every 64th rests on plain chunks only.
 
 What did not change for long is plain or shallow in the newest version already and rests on that.
 """
@@ -15,14 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 from siteagent.store.catalog import Catalog
-from siteagent.store.table import DEPTH_MAX
 
+DEPTH = 3
+"""Deepest delta that is made (ARCHITECTURE.md has what four would save and cost)."""
 _CYCLE = 64
 
 
 def base_depth(generation: int) -> int:
     """How deep what a new version rests on may be."""
-    return min(DEPTH_MAX, max(1, (generation % _CYCLE).bit_count())) - 1
+    return min(DEPTH, max(1, (generation % _CYCLE).bit_count())) - 1
 
 
 def preferred(generation: int) -> Iterator[int]:

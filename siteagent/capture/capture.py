@@ -302,7 +302,7 @@ class Capture:
         target = view.target(batch, place) if about.type == LINK else b""
         return self._entry(batch, place, b"", _NONE, b"", (), view.xattrs(batch, place), target=target)
 
-    def _earlier(self, before: Entry | None) -> Earlier | None:
+    def _earlier(self, before: Entry | None, size: int) -> Earlier | None:
         """The earlier versions of a file, to be opened when they are needed."""
         catalog = self._previous.catalog
         if before is None or catalog is None or not (before.tree or before.ids):
@@ -313,7 +313,7 @@ class Capture:
             found = [(one, one.find(*key)) for one in self._ancestry.catalogs()]
             return [OldVersion(one, entry) for one, entry in found if entry is not None]
 
-        return Earlier(lambda: OldVersion(catalog, before), older)
+        return Earlier(lambda: OldVersion(catalog, before), older, size)
 
     def _capture_file(self, batch: Batch, place: int, about: Metadata, before: Entry | None) -> Entry:
         known = self._links.get(about.link_group) if about.link_group else None
@@ -323,7 +323,8 @@ class Capture:
             reader = self._view.open(batch, place)
             try:
                 is_sparse = self._view.is_sparse(batch, place)
-                content = self.content.read(self._view, batch, place, reader, is_sparse, self._earlier(before))
+                earlier = self._earlier(before, about.size)
+                content = self.content.read(self._view, batch, place, reader, is_sparse, earlier)
                 xattrs = reader.xattrs()
             finally:
                 reader.close()

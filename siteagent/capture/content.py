@@ -25,10 +25,12 @@ _NO_LENGTHS: tuple[int, ...] = ()
 
 
 class Earlier(NamedTuple):
-    """Earlier versions of a file: the newest one, and (opened when asked for) older ones that rest less deep."""
+    """Earlier versions of a file: the newest one, and (opened when asked for) older ones that rest less deep; `size`
+    is that of the file now."""
 
     newest: Callable[[], OldVersion]
     older: Callable[[], list[OldVersion]]
+    size: int
 
 
 class Content(NamedTuple):
@@ -112,7 +114,8 @@ class ContentReader:
     def _gather(self) -> _Gather:
         gather = _Gather(self)
         if self._earlier is not None:
-            gather.deltas = Deltas(self._store, self._cutter(), self._earlier.newest(), self._earlier.older, gather.add)
+            gather.deltas = Deltas(self._store, self._cutter(), self._earlier.newest(), self._earlier.older, gather.add,
+                                   self._earlier.size)
         return gather
 
     def _cutter(self) -> Chunker:

@@ -21,7 +21,10 @@ from siteagent.store.delta import RUN_BYTES_MAX, BaseChunk
 from siteagent.store.pipeline import Encoding
 from siteagent.store.writer import FoundBase, StoreWriter
 
-_BEFORE_BYTES, _AFTER_BYTES = 64 << 10, 192 << 10
+_MARGINS = 64 << 10, 192 << 10
+_NARROW_MARGINS = 16 << 10, 16 << 10
+"""Bytes before and after a run's old place that belong to its dictionary. Content of a file that kept its length has
+mostly stayed where it was: less to compress against, and less to expand again."""
 _WAITING_MAX = 8
 
 Emit = Callable[[Piece, BaseChunk | None], None]
@@ -77,8 +80,12 @@ class Deltas:
     """One file, read from its start to its end."""
 
     def __init__(self, store: StoreWriter, chunker: Chunker, previous: OldVersion,
-                 ancestors: Callable[[], list[OldVersion]], emit: Emit) -> None:
-        """`ancestors` opens older versions, best first; it is asked when the previous one rests too deep."""
+                 ancestors: Callable[[], list[OldVersion]], emit: Emit, size: int) -> None:
+        """`ancestors` opens older versions, best first; it is asked when the previous one rests too deep.
+
+        `size`: bytes of the file, as far as they are known before it is read.
+        """
+        self._before, self._after = _NARROW_MARGINS if size == previous.size else _MARGINS
         self._store, self._chunker, self._key = store, chunker, store.chunk_key
         self._previous, self._emit = previous, emit
         self._open_ancestors = ancestors
@@ -173,18 +180,18 @@ class Deltas:
         low = run.start - self._drift
         high = run.start + len(run.data) - self._drift
         if not run.is_anchored:
-            low -= _BEFORE_BYTES
+            low -= self._before
         if old_end is not None and low < old_end:
             high = old_end
         else:
-            high += _AFTER_BYTES
+            high += self._after
         found = self._allowed(self._previous, low, high)
         if found is not None:
             return found
         for number, version in enumerate(self._older()):
             drift = self._older_drift(number, version)
             start = run.start - drift
-            older = self._allowed(version, start - _BEFORE_BYTES, start + len(run.data) + _AFTER_BYTES)
+            older = self._allowed(version, start - self._before, start + len(run.data) + self._after)
             if older is not None:
                 return older
         return None

@@ -82,7 +82,14 @@ def dictionary_of(base: Base, plains: Sequence[bytes | memoryview]) -> bytes:
     if size_bytes - base.head_trim - base.tail_trim > DICTIONARY_BYTES_MAX:
         raise HostileError("a delta frame rests on more bytes than the format allows",
                            next_step="do not trust this pack; restore it from a partner")
-    return b"".join(plains)[base.head_trim : size_bytes - base.tail_trim]
+    parts, skipped = [], base.head_trim
+    left = size_bytes - base.head_trim - base.tail_trim
+    for plain in plains:
+        part = memoryview(plain)[min(skipped, len(plain)) :][:left]
+        skipped -= min(skipped, len(plain))
+        left -= len(part)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def compress_delta(plain: bytes | memoryview, dictionary: bytes) -> bytes | None:

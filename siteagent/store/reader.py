@@ -13,7 +13,7 @@ from typing import Protocol
 from shared.codec import decompress_head
 from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError, FarkeepError, HostileError
-from siteagent.store.delta import Base, BaseChunk, decode_base, dictionary_of, expand_delta
+from siteagent.store.delta import Base, decode_base, dictionary_of, expand_delta
 from siteagent.store.frame import ZSTD, ZSTD_DELTA, expand_frame
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
@@ -26,6 +26,7 @@ _TABLES_MAX = 512
 _FRAMES_MAX_BYTES = 16 << 20
 _WORTH_CUTTING = 0.8
 _CLOSURES_MAX = 1 << 14
+_SEVERAL_MAX = 12
 
 
 class Keys(Protocol):
@@ -103,6 +104,7 @@ class SegmentReader:
         self._frames_bytes = 0
         self._closures: dict[tuple[SegmentName, int], frozenset[SegmentName]] = {}
         self._newest: OpenSegment | None = None
+        self._several: OrderedDict[SegmentName, OpenSegment] = OrderedDict()
         self._lock = threading.Lock()
         self.damaged: set[SegmentName] = set()
         """Segments that did not read in this process: nothing new may rest on them."""
@@ -186,7 +188,9 @@ class SegmentReader:
 
         The seal and t prove the bytes; ids are re-hashed by `verify --read-data`.
         """
-        opened, place = self.locate(name, chunk_id)
+        return self._placed_chunk(*self.locate(name, chunk_id))
+
+    def _placed_chunk(self, opened: OpenTable, place: int) -> memoryview:
         plain = self.frame(opened.header.name, opened.table.chunk_frames[place])
         offset = opened.offsets[place]
         return memoryview(plain)[offset : offset + opened.table.lengths[place]]
@@ -218,10 +222,23 @@ class SegmentReader:
                 return known
         with self._noting(name):
             is_newest = newest is not None and newest.head.header.name == name
-            opened = newest if newest is not None and is_newest else self._open_segment(name)
+            opened = newest if newest is not None and is_newest else self._opened(name)
             plain = self.expand(opened, number)
         self._keep(name, number, plain)
         return plain
+
+    def _opened(self, name: SegmentName) -> OpenSegment:
+        """A whole segment; one of several frames (deltas are such) stays at hand for the next of them."""
+        with self._lock:
+            known = self._several.get(name)
+        if known is None:
+            known = self._open_segment(name)
+            if len(known.head.table.frames) > 1:
+                with self._lock:
+                    self._several[name] = known
+                    if len(self._several) > _SEVERAL_MAX:
+                        self._several.popitem(last=False)
+        return known
 
     def _keep(self, name: SegmentName, number: int, plain: bytes | memoryview) -> None:
         with self._lock:
@@ -246,20 +263,22 @@ class SegmentReader:
 
     def base_plains(self, base: Base) -> list[memoryview]:
         """The plaintexts of a base's chunks; raises DamagedError, HostileError when the base is deeper than it says."""
+        found = []
         for chunk in base.chunks:
-            if self.depth(chunk.segment, chunk.chunk_id) > base.depth:
+            opened, place = self.locate(chunk.segment, chunk.chunk_id)
+            if opened.table.frames[opened.table.chunk_frames[place]].depth > base.depth:
                 raise _too_deep(chunk.segment)
-        if len(base.chunks) == 1:
-            return [self._lone_chunk(base.chunks[0])]
-        return [self.chunk(chunk.segment, chunk.chunk_id) for chunk in base.chunks]
+            found.append((opened, place))
+        if len(found) == 1:
+            return [self._lone_chunk(*found[0])]
+        return [self._placed_chunk(opened, place) for opened, place in found]
 
-    def _lone_chunk(self, chunk: BaseChunk) -> memoryview:
+    def _lone_chunk(self, opened: OpenTable, place: int) -> memoryview:
         """One chunk of a frame of which nothing else is wanted: what lies behind it is not decompressed."""
-        opened, place = self.locate(chunk.segment, chunk.chunk_id)
         name, number, start = opened.header.name, opened.table.chunk_frames[place], opened.offsets[place]
         row, stop = opened.table.frames[number], start + opened.table.lengths[place]
         if row.codec != ZSTD or stop > row.plain_bytes * _WORTH_CUTTING or (name, number) in self._frames:
-            return self.chunk(name, chunk.chunk_id)
+            return self._placed_chunk(opened, place)
         stored = self.segment(name).stored(number)
         return memoryview(decompress_head(stored, row.plain_bytes, stop, subject=shown_segment(name)))[start:]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from siteagent.capture.ancestry import NONE, Ancestor, Ancestry, base_depth, preferred
+from siteagent.capture.ancestry import DEPTH, NONE, Ancestor, Ancestry, base_depth, preferred
 from siteagent.store.catalog import EMPTY, Catalog
 from siteagent.store.table import DEPTH_MAX
 from tests.support.stores import PageMemory
@@ -14,7 +14,7 @@ def _rests_on(generation: int, depths: dict[int, int]) -> int | None:
     """The generation that everything changed every night rests on; None: on nothing."""
     allowed = base_depth(generation)
     candidates = [generation - 1, *preferred(generation)]
-    return next((one for one in candidates if depths.get(one, DEPTH_MAX + 1) <= allowed), None)
+    return next((one for one in candidates if depths.get(one, DEPTH + 1) <= allowed), None)
 
 
 def test_no_chain_is_deeper_than_the_format_allows_and_none_begins_anew_before_a_cycle() -> None:
@@ -24,9 +24,9 @@ def test_no_chain_is_deeper_than_the_format_allows_and_none_begins_anew_before_a
         assert base is not None, generation
         depths[generation] = depths[base] + 1
         distances.append(generation - base)
-    assert max(depths.values()) == DEPTH_MAX
+    assert max(depths.values()) == DEPTH < DEPTH_MAX
     assert sorted(distances)[len(distances) // 2] <= 2
-    assert sum(distances) / len(distances) < 4
+    assert sum(distances) / len(distances) < 6
 
 
 def test_preferred_generations_are_older_and_older() -> None:
