@@ -22,9 +22,9 @@ from siteagent.store.pipeline import Encoding
 from siteagent.store.writer import FoundBase, StoreWriter
 
 _MARGINS = 64 << 10, 192 << 10
-_NARROW_MARGINS = 16 << 10, 16 << 10
-"""Bytes before and after a run's old place that belong to its dictionary. Content of a file that kept its length has
-mostly stayed where it was: less to compress against, and less to expand again."""
+_NO_MARGINS = 0, 0
+"""Bytes before and after a run's old place that belong to its dictionary. In a file that kept its length content has
+mostly stayed where it was: then runs begin where they began before, and rest on one frame instead of several."""
 _WAITING_MAX = 8
 
 Emit = Callable[[Piece, BaseChunk | None], None]
@@ -85,7 +85,7 @@ class Deltas:
 
         `size`: bytes of the file, as far as they are known before it is read.
         """
-        self._before, self._after = _NARROW_MARGINS if size == previous.size else _MARGINS
+        self._before, self._after = _NO_MARGINS if size == previous.size else _MARGINS
         self._store, self._chunker, self._key = store, chunker, store.chunk_key
         self._previous, self._emit = previous, emit
         self._open_ancestors = ancestors
