@@ -45,7 +45,7 @@ def place_hold(home: Home, who: Who, request: HoldRequest) -> Hold:
     """
     _require_sense(home, request)
     prepare_writing(home)
-    with recorded(home, "hold", who, (_what(request),)) as job:
+    with home.deciding, recorded(home, "hold", who, (_what(request),)) as job:
         hold = home.world.randomness.bits(16)
         clear = HoldPlaced(hold=hold, snapshots=request.snapshots, is_whole=not request.snapshots,
                            until_ns=request.until_ns, is_lock=request.is_lock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from siteagent.home import Home
+from siteagent.jobs.holds import hold_of
 from siteagent.ledger.history import History
 from siteagent.ledger.state import SnapshotEntry
 
@@ -23,10 +24,10 @@ def leaving(home: Home, *, is_now: bool) -> Leaving:
     A clock that jumped after a snapshot was forgotten says nothing about how long ago that was: such a snapshot stays.
     """
     history, found = home.ledger.history(), Leaving()
-    now_ns, held, unsure = log_time_ns(home), 0, 0
+    now_ns, held, unsure = home.ledger.now_ns(), 0, 0
     for entry in history.snapshots:
         is_due = entry.is_forgotten and (is_now or entry.sweep_after_ns <= now_ns)
-        is_held = is_due and any(hold.holds(entry, now_ns) for hold in history.holds)
+        is_held = is_due and hold_of(history.holds, entry, now_ns) is not None
         is_unsure = is_due and not is_now and _jumped_since(history, entry.forgotten_ns)
         held, unsure = held + is_held, unsure + (is_unsure and not is_held)
         (found.going if is_due and not is_held and not is_unsure else found.staying).append(entry)
@@ -34,15 +35,10 @@ def leaving(home: Home, *, is_now: bool) -> Leaving:
         found.notes.append(f"{held} forgotten snapshots are held and stay")
     if unsure:
         found.notes.append(f"{unsure} forgotten snapshots stay, for the clock has jumped since: how long ago they were "
-                           "forgotten is not sure; `farkeep prune --now` does not ask for that")  # fmt: skip
+                           "forgotten is not sure; `farkeep forget --keep ... --confirm-clock` says that the clock is "
+                           "right, `farkeep prune --now` does not ask for it")  # fmt: skip
     return found
 
 
-def log_time_ns(home: Home) -> int:
-    """The log's time now: wall time, but never before the newest fact."""
-    last = home.ledger.history().last_stamp
-    return max(home.world.clock.now_ns(), last.time_ns if last else 0)
-
-
 def _jumped_since(history: History, time_ns: int) -> bool:
-    return any(max(jump.from_ns, jump.to_ns) > time_ns for jump in history.jumps)
+    return any(max(jump.from_ns, jump.to_ns) > time_ns for jump in history.unconfirmed_jumps)

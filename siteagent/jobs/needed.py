@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from shared.errors import DamagedError, FarkeepError
 from siteagent.home import Home
-from siteagent.jobs.leaving import log_time_ns
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.names import SegmentName, run_of
 from siteagent.store.nameset import NameSet
@@ -53,7 +52,7 @@ class Runs(Struct, frozen=True):
 
 def runs_of(home: Home, staying: Iterable[SnapshotEntry], *, is_now: bool) -> Runs:
     """Sort the runs that the log knows; `is_now` gives an interrupted backup no time for another try."""
-    history, now_ns = home.ledger.history(), log_time_ns(home)
+    history, now_ns = home.ledger.history(), home.ledger.now_ns()
     jobs = [job for job in history.jobs if job.run]
     over = {entry.taken.run for entry in history.snapshots}
     for job in jobs:

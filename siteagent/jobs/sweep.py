@@ -15,6 +15,7 @@ from shared.decisions import PacksReplaced, SegmentsSwept
 from shared.errors import DamagedError, ExhaustedError, FarkeepError, UnavailableError
 from shared.facts import Fact
 from siteagent.home import Home
+from siteagent.jobs.holds import hold_of
 from siteagent.jobs.leaving import Leaving
 from siteagent.jobs.needed import needed_segments, runs_of
 from siteagent.jobs.packplan import Plan, dead_segments, plan_packs, views
@@ -173,8 +174,10 @@ def _can_punch(home: Home, dead: frozenset[SegmentName]) -> bool:
 def give_up_snapshots(home: Home, job: bytes, found: Leaving) -> int:
     """Record that snapshots are swept: from here on nobody can recall or open them. Returns how many."""
     with home.deciding:
-        known = {entry.id: entry for entry in home.ledger.history().snapshots}
-        going = [entry.id for entry in found.going if entry.id in known and known[entry.id].is_forgotten]
+        history, now_ns = home.ledger.history(), home.ledger.now_ns()
+        known = {entry.id: entry for entry in history.forgotten}
+        going = [entry.id for entry in found.going
+                 if entry.id in known and hold_of(history.holds, known[entry.id], now_ns) is None]  # fmt: skip
         if going:
             home.ledger.record(Fact(SegmentsSwept(job=job, snapshots=tuple(going), segments=b"")))
     return len(going)

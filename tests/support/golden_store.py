@@ -1,8 +1,9 @@
-"""The golden home (`tests/golden/store`): two snapshots under two key epochs, as a user of this format has them.
+"""The golden homes: `tests/golden/store`, two snapshots under two key epochs, and `tests/golden/nights`, with deltas of
+files and of pages, and with what a prune swept and superseded.
 
-`python -m tests.support.golden_store` makes it when it is missing. A home that exists is never made again: it stands
+`python -m tests.support.golden_store` makes those that are missing. A home that exists is never made again: it stands
 for what users already have, and a new version of a format adds another one. (Before the first release a format may
-still change: `python -m tests.support.golden_store --replace` makes it anew.)
+still change: `python -m tests.support.golden_store --replace` makes them anew.)
 
 What is in it follows from a label, but for what the file system gives: inode numbers, times of change, owners.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from shared.organisation import create
 from shared.tree import FILE, LINK
 from siteagent.home import Access, Home, World, open_home
 from siteagent.jobs.backup import BackupRequest, back_up
+from siteagent.jobs.forget import Manner, forget_named
 from siteagent.jobs.initialise import NewHome, initialise
 from siteagent.jobs.keys import rotate
+from siteagent.jobs.prune import PruneRequest, prune
 from siteagent.jobs.record import Who
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.posix import PosixView
@@ -35,7 +38,9 @@ from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
 from tests.support.determined import LabelledRandomness, StandingClock
 
-FOLDER = Path(__file__).parent.parent / "golden" / "store"
+GOLDEN = Path(__file__).parent.parent / "golden"
+FOLDER = GOLDEN / "store"
+NIGHTS = GOLDEN / "nights"
 SOURCE = Path("/tmp/farkeep-golden-source")
 EXPECTED = "expected.json"
 _BEGIN_NS = 1_767_225_600_000_000_000
@@ -50,11 +55,11 @@ def world(label: str) -> World:
                  may_start_processes=False)  # fmt: skip
 
 
-def copy_golden(folder: Path) -> Access:
-    """A copy of the golden home in `folder`, as it would stand on another machine."""
-    shutil.copytree(FOLDER / "home", folder / "home")
-    shutil.copy(FOLDER / "home.key", folder / "home.key")
-    shutil.copy(FOLDER / "home.head", folder / "home.head")
+def copy_golden(folder: Path, golden: Path = FOLDER) -> Access:
+    """A copy of a golden home in `folder`, as it would stand on another machine."""
+    shutil.copytree(golden / "home", folder / "home")
+    shutil.copy(golden / "home.key", folder / "home.key")
+    shutil.copy(golden / "home.head", folder / "home.head")
     return Access(str(folder / "home"))
 
 
@@ -126,6 +131,32 @@ def make_home(access: Access, root: Path, label: str) -> dict[str, Any]:
         return described(home)
 
 
+def make_nights(access: Access, root: Path, label: str) -> dict[str, Any]:
+    """Make a home with five nights of files that are edited in place, of which the first two are pruned."""
+    made = world(label)
+    initialise(NewHome(access, "golden-site", None), made)
+    root.mkdir()
+    large = bytearray(b"".join(b"row %06d with some words that repeat\n" % number for number in range(12_000)))
+    small = bytearray(made.randomness.bits(6000))
+    with open_home(access, "backup", made) as home:
+        for night in range(5):
+            for number in range(4):
+                large[90_000 * number + 900 * night : 90_000 * number + 900 * night + 6] = b"EDITED"
+            small[100 * night : 100 * night + 5] = b"night"
+            (root / "large").write_bytes(large)
+            (root / "small").write_bytes(small)
+            (root / f"of night {night}").write_bytes(f"written in night {night}\n".encode() * 15_000)
+            (root / f"of night {night - 2}").unlink(missing_ok=True)
+            _set_times(root)
+            _backup(home, root)
+        ids = home.ledger.history().snapshot_ids
+        entries = [entry for entry in home.ledger.history().snapshots if entry.id in ids[:2]]
+        who = Who("golden-user", "golden-host")
+        forget_named(home, who, entries, Manner(grace_ns=0))
+        prune(home, PruneRequest(who, True))
+        return described(home)
+
+
 def described(home: Home) -> dict[str, Any]:
     """Every snapshot with all its entries, contents as digests, in plain JSON values."""
     return {entry.id.hex(): _snapshot(home, entry) for entry in home.ledger.history().snapshots}
@@ -167,20 +198,25 @@ def _stretches(home: Home, catalog: Catalog, entry: Entry) -> Iterator[bytes]:
 
 
 def write_golden(*, is_replaced: bool) -> None:
-    """Make the golden home unless it is there."""
-    if FOLDER.exists() and not is_replaced:
-        return
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    """Make the golden homes unless they are there."""
+    for golden, make, label in ((FOLDER, make_home, "farkeep golden store 1"),
+                                (NIGHTS, make_nights, "farkeep golden nights 1")):  # fmt: skip
+        if is_replaced or not golden.exists():
+            _write(golden, make, label)
+
+
+def _write(golden: Path, make: Callable[[Access, Path, str], dict[str, Any]], label: str) -> None:
+    shutil.rmtree(golden, ignore_errors=True)
+    golden.mkdir(parents=True)
     try:
-        expected = make_home(Access(str(FOLDER / "home")), SOURCE, "farkeep golden store 1")
+        expected = make(Access(str(golden / "home")), SOURCE, label)
     finally:
         shutil.rmtree(SOURCE, ignore_errors=True)
     for name in _NOT_KEPT:
-        path = FOLDER / "home" / name
+        path = golden / "home" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (FOLDER / EXPECTED).write_bytes(msgspec.json.format(msgspec.json.encode(expected), indent=1) + b"\n")
-    for path in FOLDER.rglob("*"):
+    (golden / EXPECTED).write_bytes(msgspec.json.format(msgspec.json.encode(expected), indent=1) + b"\n")
+    for path in golden.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 

@@ -24,7 +24,7 @@ from siteagent.disk.local import LocalDisk
 from siteagent.home import Home
 from siteagent.jobs import restore as restore_job
 from siteagent.jobs.backup import BackupRequest, back_up
-from siteagent.jobs.leaving import leaving, log_time_ns
+from siteagent.jobs.leaving import leaving
 from siteagent.jobs.needed import GRACE_NS
 from siteagent.jobs.prune import allocated_bytes
 from siteagent.jobs.repair_index import repair_index
@@ -94,7 +94,7 @@ def test_a_dry_run_changes_nothing_and_is_about_right(site: Days, home: Home) ->
 
 
 def test_waiting_time_and_now(site: Days, home: Home) -> None:
-    due = log_time_ns(home) + WEEK_NS
+    due = home.ledger.now_ns() + WEEK_NS
     forget(home, ids(home)[:2], due)
     assert pruned(home).snapshots == []
     assert len(leaving(home, is_now=True).going) == 2
@@ -106,7 +106,7 @@ def test_waiting_time_and_now(site: Days, home: Home) -> None:
 
 def test_a_recalled_snapshot_is_as_it_was(site: Days, home: Home) -> None:
     going = ids(home)[:3]
-    forget(home, going, log_time_ns(home) + WEEK_NS)
+    forget(home, going, home.ledger.now_ns() + WEEK_NS)
     pruned(home)
     recalled = SnapshotsRecalled(decision=bytes(16), snapshots=(going[1],))
     home.ledger.record(Fact(recalled, SnapshotsRecalledSealed(user="u", host="h")))
@@ -129,7 +129,7 @@ def test_a_hold_outlasts_now(site: Days, home: Home) -> None:
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_a_clock_that_jumped_proves_no_waiting_time(site: Days, home: Home, hours: int) -> None:
     forget(home, ids(home)[:2])
-    now_ns = log_time_ns(home) + 3600 * 10**9
+    now_ns = home.ledger.now_ns() + 3600 * 10**9
     home.ledger.record(Fact(ClockJumped(from_ns=now_ns, to_ns=now_ns + hours * 3600 * 10**9)))
     site.place.clock.time_ns += 30 * 24 * 3600 * 10**9
     report = pruned(home)

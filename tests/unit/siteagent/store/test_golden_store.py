@@ -16,7 +16,7 @@ from siteagent.jobs.repair_index import repair_index
 from siteagent.jobs.verify import verify
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
-from tests.support.golden_store import EXPECTED, FOLDER, copy_golden, described, world
+from tests.support.golden_store import EXPECTED, FOLDER, NIGHTS, copy_golden, described, world
 
 EXPECTED_ENTRIES = json.loads((FOLDER / EXPECTED).read_text())
 WORLD = world("reading the golden store")
@@ -71,3 +71,19 @@ def test_nothing_opens_without_its_key(tmp_path: Path) -> None:
     Path(access.key_path).unlink()
     with pytest.raises(FarkeepError, match="key file is missing"):
         open_home(access, "verify", WORLD)
+
+
+def test_the_golden_nights_hold_deltas_and_what_a_prune_left(tmp_path: Path) -> None:
+    expected = json.loads((NIGHTS / EXPECTED).read_text())
+    files = [path for path in NIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 300_000
+    with open_home(copy_golden(tmp_path, NIGHTS), "repair index", WORLD) as home:
+        assert repair_index(home).is_good
+        tables = [home.reader.table(name).table for name in home.index.segments()]
+        assert {bool(table.sides) for table in tables if table.bases} == {True, False}
+        assert max(frame.depth for table in tables for frame in table.frames) == 2
+        history = home.ledger.history()
+        assert len(history.swept) == 2 and history.swept_segments and len(expected) == 3
+        assert history.superseded
+        assert verify(home, "read-data").is_good
+        assert described(home) == expected
