@@ -25,7 +25,7 @@ _MARGINS = 64 << 10, 192 << 10
 _NO_MARGINS = 0, 0
 """Bytes before and after a run's old place that belong to its dictionary. In a file that kept its length content has
 mostly stayed where it was: then runs begin where they began before, and rest on one frame instead of several."""
-_WAITING_MAX = 8
+_WAITING_MAX = 32
 
 Emit = Callable[[Piece, BaseChunk | None], None]
 
@@ -135,10 +135,14 @@ class Deltas:
         return next(self._chunker.cut(rest, is_end=is_end), 0)
 
     def _unchanged(self, place: Place, offset: int) -> None:
-        self._close(place.offset)
+        if self._run is not None:
+            self._close(place.offset)
         self._drift, self._is_anchored = offset - place.offset, True
         self._anchor = place.piece.chunk_id, offset
-        self._put(_Waiting([place.piece], place.page))
+        if self._waiting:
+            self._put(_Waiting([place.piece], place.page))
+        else:
+            self._emit(place.piece, place.page)
 
     def _differs(self, data: memoryview, offset: int) -> None:
         chunk_id = self._hashed[1] if self._hashed[0] == len(data) else keyed_id(self._key, data)

@@ -44,18 +44,24 @@ class OldVersion:
         self._pieces: list[Piece] = []
         self._pages: list[BaseChunk | None] = []
         self._places: dict[bytes, int] = {}
-        self._loaded = 0
+        self._loaded = self._newest = 0
         self._is_whole = False
         self.size = entry.size
 
     def at(self, offset: int) -> Place | None:
         """The piece that begins at `offset`."""
+        following = self._newest + 1
+        if following + 1 < len(self._starts) and self._starts[following] == offset:
+            # One after the other, as long as nothing changes.
+            self._newest = following
+            is_followed = self._pieces[following + 1].chunk_id != HOLE
+            return Place(offset, self._pieces[following], self._pages[following], is_followed)
         number = self._number(offset)
         if number is None or self._starts[number] != offset:
             return None
         # Whether data follows is known once the next piece is; reading on may move the window.
         self._load(offset + self._pieces[number].length)
-        number = bisect_right(self._starts, offset) - 1
+        number = self._newest = bisect_right(self._starts, offset) - 1
         follows = self._pieces[number + 1] if number + 1 < len(self._pieces) else None
         is_followed = follows is not None and follows.chunk_id != HOLE
         return Place(offset, self._pieces[number], self._pages[number], is_followed)
@@ -124,3 +130,4 @@ class OldVersion:
             if self._places.get(piece.chunk_id) == start:
                 del self._places[piece.chunk_id]
         del self._starts[:count], self._pieces[:count], self._pages[:count]
+        self._newest = 0

@@ -72,18 +72,25 @@ class ListBuilder:
         self._last: list[tuple[bytes, SegmentName]] = []
         self._counts: list[int] = []
         self._closures: dict[SegmentName, set[SegmentName]] = {}
+        self._plain: set[SegmentName] = set()
         self._earlier: BaseChunk | None = None
         self.segments: set[SegmentName] = set()
 
     def add(self, piece: Piece, earlier: BaseChunk | None = None) -> None:
         """Add the next stretch of the file; `earlier`: the page that named what was in its place before."""
         self._earlier = self._earlier or earlier
-        if piece.segment:
-            self.segments.add(piece.segment)
-            if closure := self._sink.closure(piece.segment, piece.chunk_id):
-                self._closures.setdefault(piece.segment, set()).update(closure)
-                self.segments.update(closure)
+        if piece.segment and piece.segment not in self._plain:
+            self._note(piece)
         self._leaves.add(piece, piece.chunk_id, _ROW_BYTES)
+
+    def _note(self, piece: Piece) -> None:
+        """A segment that was not seen before in this file, or one with deltas."""
+        self.segments.add(piece.segment)
+        if not self._sink.has_deltas(piece.segment):
+            self._plain.add(piece.segment)
+        elif closure := self._sink.closure(piece.segment, piece.chunk_id):
+            self._closures.setdefault(piece.segment, set()).update(closure)
+            self.segments.update(closure)
 
     def _store_leaf(self, pieces: list[Piece]) -> None:
         page = encode_chunks([piece.chunk_id for piece in pieces], [piece.length for piece in pieces])

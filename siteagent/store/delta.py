@@ -92,10 +92,11 @@ def dictionary_of(base: Base, plains: Sequence[bytes | memoryview]) -> bytes:
     return b"".join(parts)
 
 
-def compress_delta(plain: bytes | memoryview, dictionary: bytes) -> bytes | None:
+def compress_delta(plain: bytes | memoryview, dictionary: bytes, *, is_dense: bool = False) -> bytes | None:
     """The delta of `plain`, or None when it does not clearly win over compressing `plain` alone.
 
-    What is returned was expanded again and compared.
+    `is_dense`: it is known not to shrink to a fifth alone (catalog pages). What is returned was expanded again and
+    compared.
     """
     known = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     window_log = min(_WINDOW_LOG_MAX, max(10, (len(plain) + len(dictionary)).bit_length()))
@@ -103,7 +104,7 @@ def compress_delta(plain: bytes | memoryview, dictionary: bytes) -> bytes | None
         3, source_size=len(plain), dict_size=len(dictionary), window_log=window_log
     )  # fmt: skip
     packed = zstandard.ZstdCompressor(compression_params=parameters, dict_data=known).compress(plain)
-    if not _wins(packed, plain):
+    if not _wins(packed, plain, is_dense=is_dense):
         return None
     if expand_delta(packed, len(plain), dictionary, "a delta frame just made") != plain:
         raise DamagedError("a delta does not give back what it was made of: memory is at fault",
@@ -111,13 +112,13 @@ def compress_delta(plain: bytes | memoryview, dictionary: bytes) -> bytes | None
     return packed
 
 
-def _wins(packed: bytes, plain: bytes | memoryview) -> bool:
+def _wins(packed: bytes, plain: bytes | memoryview, *, is_dense: bool) -> bool:
     """True when a delta is clearly smaller than `plain` compressed alone: a sample tells in most cases."""
     alone = zstandard.ZstdCompressor(level=1)
-    sample = plain[len(plain) // 2 :][:_SAMPLE_BYTES]
-    share = len(alone.compress(sample)) / len(sample)
-    if share >= _DENSE_SHARE and len(packed) * _WINS_OUTRIGHT <= len(plain):
-        return True
+    if len(packed) * _WINS_OUTRIGHT <= len(plain):
+        sample = plain[len(plain) // 2 :][:_SAMPLE_BYTES]
+        if is_dense or len(alone.compress(sample)) >= len(sample) * _DENSE_SHARE:
+            return True
     return len(packed) <= min(len(alone.compress(plain)), len(plain)) * _WINS_BESIDE_PLAIN
 
 

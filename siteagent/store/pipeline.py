@@ -31,6 +31,8 @@ from siteagent.store.segment import Sealer
 from siteagent.store.table import Frame, Table, encode_table
 
 _LONG_RUN_SEGMENTS = 6
+_WORTH_A_WORKER_BYTES = 32 << 10
+_ENCODINGS_AHEAD = 32
 
 
 class ReadyMade(Struct):
@@ -106,7 +108,7 @@ class Pipeline:
         count = workers or max(1, os.cpu_count() or 1)
         self._memory = SharedMemory(2 * count + 2)
         self._may_start = may_start_processes and self._memory.handle >= 0
-        self._jobs: queue.Queue[Filled | Encoding | None] = queue.Queue(maxsize=count)
+        self._jobs: queue.Queue[Filled | Encoding | None] = queue.Queue(maxsize=count + _ENCODINGS_AHEAD)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -130,11 +132,24 @@ class Pipeline:
         self._jobs.put(filled)
 
     def encode(self, plain: bytes, base: Base) -> Encoding:
-        """Have a delta frame made."""
+        """Have a delta frame made: a large one by a worker, a small one at once.
+
+        Handing the interpreter's lock to and fro costs more than a small one itself (ARCHITECTURE.md).
+        """
         self._raise_failure()
         encoding = Encoding(plain, base)
-        self._jobs.put(encoding)
+        if len(plain) < _WORTH_A_WORKER_BYTES:
+            self._encode(encoding)
+            encoding.done.set()
+        else:
+            self._jobs.put(encoding)
         return encoding
+
+    def _encode(self, encoding: Encoding) -> None:
+        # A base that does not read is noted as damaged by the reader; what should have rested on it is kept whole.
+        with suppress(DamagedError, HostileError):
+            dictionary = dictionary_of(encoding.base, self._plains(encoding.base))
+            encoding.packed = compress_delta(encoding.plain, dictionary)
 
     def drain(self) -> None:
         """Wait until everything that was submitted is stored; raises what a worker failed with."""
@@ -174,9 +189,7 @@ class Pipeline:
     def _perform(self, job: Filled | Encoding, helper: SealHelper | None) -> SealHelper | None:
         """Do one job; returns the helping process, once there is one."""
         if isinstance(job, Encoding):
-            # A base that does not read is noted as damaged by the reader; what should have rested on it is kept whole.
-            with suppress(DamagedError, HostileError):
-                job.packed = compress_delta(job.plain, dictionary_of(job.base, self._plains(job.base)))
+            self._encode(job)
         elif job.made is not None:
             self._store_made(job, job.made)
         else:

@@ -261,7 +261,8 @@ class StoreWriter:
             found = self.shallow_base(earlier) if earlier is not None else None
             if found is None:
                 return None
-            packed = compress_delta(page, dictionary_of(found.base, self._reader.base_plains(found.base)))
+            packed = compress_delta(page, dictionary_of(found.base, self._reader.base_plains(found.base)),
+                                    is_dense=True)
         except (DamagedError, HostileError):
             return None
         if packed is None:
