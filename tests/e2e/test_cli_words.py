@@ -27,7 +27,7 @@ def said(farkeep: Farkeep, *words: str) -> list[str]:
 
 def test_quiet_says_nothing_and_verbose_says_more(farkeep: Farkeep, tmp_path: Path) -> None:
     source, target = str(farkeep.home.parent / "source"), str(tmp_path / "out")
-    for words in (("backup", source, "--name", "docs"), ("verify",), ("restore", "latest", "--to", target)):
+    for words in (("backup", source, "--name", "docs"), ("verify",), ("restore", f"latest:{source}", "--to", target)):
         usual = said(farkeep, *words)
         assert usual != []
         assert said(farkeep, *words, "-q") == []
