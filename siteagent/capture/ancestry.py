@@ -47,8 +47,8 @@ class Ancestor(Struct, frozen=True):
 class Ancestry:
     """The kept snapshots of one NAME, without the newest good one."""
 
-    def __init__(self, generation: int, ancestors: Sequence[Ancestor]) -> None:
-        """`generation` is that of the snapshot to be taken."""
+    def __init__(self, generation: int, ancestors: Callable[[], Sequence[Ancestor]]) -> None:
+        """`generation` is that of the snapshot to be taken; the ancestors are asked for when one is needed."""
         self.depth = base_depth(generation)
         self._wanted = list(preferred(generation))
         self._ancestors = ancestors
@@ -57,10 +57,11 @@ class Ancestry:
     def catalogs(self) -> list[Catalog]:
         """The catalogs in which something shallow enough should be found, best first."""
         if self._catalogs is None:
-            nearest = [min(self._ancestors, key=lambda one: abs(one.generation - wanted))
-                       for wanted in self._wanted if self._ancestors]  # fmt: skip
+            ancestors = self._ancestors()
+            nearest = [min(ancestors, key=lambda one: abs(one.generation - wanted))
+                       for wanted in self._wanted if ancestors]  # fmt: skip
             self._catalogs = [one.open() for one in {one.generation: one for one in nearest}.values()]
         return self._catalogs
 
 
-NONE = Ancestry(0, ())
+NONE = Ancestry(0, tuple)

@@ -42,6 +42,7 @@ _NONE: tuple[int, ...] = ()
 _Before = tuple[Slice | None, int]
 _Ready = tuple[Entry | None, Awaited | None]
 _ABSENT: _Before = (None, 0)
+_NOT_READY: _Ready = (None, None)
 _DELTA_MIN_BYTES = 2048
 """Below that, the names of base and chunk cost about what a delta saves."""
 
@@ -94,7 +95,7 @@ class Capture:
         self.content = ContentReader(store, boundary_key)
         self._builder = CatalogBuilder(store, boundary_key, self._needs)
         self._outlet = Outlet(self._builder)
-        self._moves = Moves(previous.catalog)
+        self._moves = Moves(source, previous.catalog)
         self._ancestry = ancestry
         store.base_depth = ancestry.depth
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
@@ -205,47 +206,43 @@ class Capture:
         view = self._view
         waiting = [place for place in places if _is_small(batch.facts[place], batch.identities[place])
                    and not view.is_sparse(batch, place)]
-        ready: dict[int, Entry] = {}
-        awaited: dict[int, Awaited] = {}
+        ready: dict[int, _Ready] = {}
 
         def entry(place: int) -> _Ready:
             while waiting and waiting[0] <= place:
                 group = view.read_small(batch, waiting, self._scratch)
                 del waiting[: len(group)]
-                self._take(batch, group, ready, before, awaited)
-            return ready.pop(place, None), awaited.pop(place, None)
+                self._take(batch, group, ready, before)
+            return ready.pop(place, _NOT_READY)
 
         return entry
 
-    def _take(self, batch: Batch, group: list[SmallFile], ready: dict[int, Entry], before: list[_Before],
-              awaited: dict[int, Awaited]) -> None:
+    def _take(self, batch: Batch, group: list[SmallFile], ready: dict[int, _Ready], before: list[_Before]) -> None:
         store, scratch, key = self._store, self._scratch, self._store.chunk_key
         folder, names, describe = batch.folder, batch.names, self._view.describe
         recent_ns = self._started_ns - self._options.margin_ns
         for place, start, size, xattrs, error in group:
             if error is not None:
                 if not isinstance(error, FileNotFoundError):
-                    ready[place] = self._unreadable(batch, place, error)
+                    ready[place] = self._unreadable(batch, place, error), None
             elif size > 0:
                 data = scratch[start : start + size]
                 chunk_id = keyed_id(key, data)
-                segment = store.find(chunk_id)
+                segment, delta = store.find(chunk_id), None
                 if segment is None:
                     known, at = before[place]
                     delta = self._delta(known.entry(at), chunk_id, data) if known is not None else None
-                    if delta is not None:
-                        awaited[place] = delta
                     segment = b"" if delta is not None else store.put_new(chunk_id, data)
                 self.content.bytes_read += size
                 if xattrs:
-                    ready[place] = self._entry(batch, place, chunk_id, _NONE, b"", (segment,), xattrs)
+                    ready[place] = self._entry(batch, place, chunk_id, _NONE, b"", (segment,), xattrs), delta
                     continue
                 about = describe(batch, place)
                 flags = RACY if about.mtime_ns > recent_ns or about.ctime_ns > recent_ns else 0
                 ready[place] = Entry._make((folder, names[place], *about, flags, chunk_id, _NONE, b"", b"", b"",
-                                            (segment,), ()))  # fmt: skip
+                                            (segment,), ())), delta  # fmt: skip
             elif size == 0:
-                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), xattrs)
+                ready[place] = self._entry(batch, place, b"", _NONE, b"", (), xattrs), None
 
     def _delta(self, before: Entry, chunk_id: bytes, data: memoryview) -> Awaited | None:
         """A changed small file as delta of the plain chunk that its earlier content is or rests on."""

@@ -12,7 +12,8 @@ from collections import OrderedDict
 from shared.errors import DamagedError, HostileError
 from shared.tree import FILE
 from siteagent.sources.base import Identity
-from siteagent.store.catalog import Catalog
+from siteagent.store.catalog import Catalog, read_entries
+from siteagent.store.chunklist import PageSource
 from siteagent.store.entry import Entry
 from siteagent.store.page import Child, EntryPage
 
@@ -26,8 +27,8 @@ _FILE_KIND = 0o10
 class Moves:
     """Finds where a file was in the previous snapshot."""
 
-    def __init__(self, catalog: Catalog | None) -> None:
-        self._catalog = catalog
+    def __init__(self, source: PageSource, catalog: Catalog | None) -> None:
+        self._source, self._catalog = source, catalog
         self._files = self._bytes = 0
         self._pages: list[Child] = []
         self._known: list[int] | None = None
@@ -54,7 +55,7 @@ class Moves:
             return None
         position = known[at] & ((1 << _POSITION_BITS) - 1)
         try:
-            return self._page(catalog, position >> _PLACE_BITS).row(position & ((1 << _PLACE_BITS) - 1))
+            return self._page(position >> _PLACE_BITS).row(position & ((1 << _PLACE_BITS) - 1))
         except (DamagedError, HostileError):
             return None
 
@@ -73,10 +74,10 @@ class Moves:
         found.sort()
         return found
 
-    def _page(self, catalog: Catalog, number: int) -> EntryPage:
+    def _page(self, number: int) -> EntryPage:
         page = self._opened.get(number)
         if page is None:
-            page = self._opened[number] = catalog.leaf(self._pages[number])
+            page = self._opened[number] = read_entries(self._source, self._pages[number])
             if len(self._opened) > _PAGES_MAX:
                 self._opened.popitem(last=False)
         return page

@@ -147,6 +147,20 @@ __farkeep_values() {{
     esac
 }}
 
+# What may follow: (command so far) (word before) (word so far)
+__farkeep_kind() {{
+    local kind
+    kind=$(__farkeep_values "$2")
+    if [ -n "$kind" ]; then
+        echo "$kind"
+    elif [ "${{3#-}}" != "$3" ]; then
+        __farkeep_options "$1"
+    else
+        kind=$(__farkeep_commands "$1")
+        echo "${{kind:-$(__farkeep_arguments "$1")}}"
+    fi
+}}
+
 __farkeep_snapshots() {{
     [ -n "$1" ] || return 0
     if command -v timeout >/dev/null 2>&1; then
@@ -176,13 +190,7 @@ __farkeep() {
     done
     home=${home/#\\~/$HOME}
     COMPREPLY=()
-    kind=$(__farkeep_values "$before")
-    if [[ -z $kind && $current == -* ]]; then
-        kind=$(__farkeep_options "$name")
-    elif [[ -z $kind ]]; then
-        kind=$(__farkeep_commands "$name")
-        kind=${kind:-$(__farkeep_arguments "$name")}
-    fi
+    kind=$(__farkeep_kind "$name" "$before" "$current")
     case "$kind" in
         files) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
         folders) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
@@ -211,13 +219,7 @@ _farkeep() {
         fi
         before=$word
     done
-    kind=$(__farkeep_values "$before")
-    if [[ -z $kind && $current == -* ]]; then
-        kind=$(__farkeep_options "$name")
-    elif [[ -z $kind ]]; then
-        kind=$(__farkeep_commands "$name")
-        kind=${kind:-$(__farkeep_arguments "$name")}
-    fi
+    kind=$(__farkeep_kind "$name" "$before" "$current")
     case $kind in
         files) _files ;;
         folders) _files -/ ;;

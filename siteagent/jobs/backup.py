@@ -109,12 +109,13 @@ class _Run:
 
     def _ancestry(self) -> Ancestry:
         history, name, newest = self._home.ledger.history(), self._request.name, self._previous
-        if newest is None:
-            return Ancestry(history.generation(name), ())
-        return Ancestry(history.generation(name), [
-            Ancestor(entry.generation, partial(self._home.catalog, entry))
-            for entry in history.snapshots_named(name) if entry.id != newest.id and entry.summary is not None
-        ])  # fmt: skip
+
+        def ancestors() -> list[Ancestor]:
+            return [Ancestor(entry.generation, partial(self._home.catalog, entry))
+                    for entry in history.snapshots_named(name)
+                    if newest is not None and entry.id != newest.id and entry.summary is not None]  # fmt: skip
+
+        return Ancestry(history.generation(name), ancestors)
 
     def start(self) -> None:
         """Step 1: the job is a fact."""

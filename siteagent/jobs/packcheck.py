@@ -10,10 +10,11 @@ from siteagent.home import Home
 from siteagent.jobs.sampling import Sampling
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName
+from siteagent.store.opened import OpenSegment
 from siteagent.store.pack import PackHeader, Row, pack_root, read_trailer
 from siteagent.store.packs import FolderPacks
 from siteagent.store.packwalk import pack_contents
-from siteagent.store.reader import OpenSegment, SegmentReader
+from siteagent.store.reader import SegmentReader
 from siteagent.store.scrub import WORKERS, Scrub, ScrubResult
 from siteagent.store.segment import KIND_NAMES
 

@@ -34,8 +34,8 @@ from siteagent.jobs.needed import needed_segments, runs_of
 from siteagent.jobs.packplan import dead_segments, views
 from siteagent.jobs.record import RunningJob, Who, recorded
 from siteagent.jobs.sweep import Swept, give_up_snapshots, require_present, sweep
-from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, refresh_index
+from siteagent.store.nameset import NameSet
 
 BUDGET_BYTES = 4 << 30
 _FOLDERS = ("packs", "snapshots", "reaches")
@@ -88,21 +88,22 @@ def prune(home: Home, request: PruneRequest) -> PruneReport:
 def _prune(home: Home, request: PruneRequest, job: RunningJob, report: PruneReport) -> None:
     before = allocated_bytes(home)
     found = leaving(home, is_now=request.is_now)
-    require_present(home, needed_segments(home, found.staying))
+    needed = needed_segments(home, found.staying)
+    require_present(home, needed)
     report.snapshots = [entry.id for entry in found.going]
     give_up_snapshots(home, job.id, found)
-    compacted = _compact(home, request, found)
+    compacted = _compact(home, request, found, needed)
     swept = sweep(home, job.id, is_now=request.is_now, budget_bytes=request.budget_bytes - compacted.bytes_rewritten)
     _fill(report, compacted, swept)
     report.notes += found.notes + compacted.notes
     report.bytes_freed = before - allocated_bytes(home)
 
 
-def _compact(home: Home, request: PruneRequest, found: Leaving) -> Compacted:
+def _compact(home: Home, request: PruneRequest, found: Leaving, needed: NameSet) -> Compacted:
     """Step 3, when snapshots have gone: only then did anything become less used."""
     if not found.going:
         return Compacted()
-    names = _candidates(home, found.staying, is_now=request.is_now)
+    names = candidates(home, needed, runs_of(home, found.staying, is_now=request.is_now))
     if not names:
         return Compacted()
     closed = frozenset(names)
@@ -127,10 +128,6 @@ def _compact_if_there_is_room(home: Home, request: PruneRequest, used: list[Used
         return compact(home, request.who, used) if used else Compacted()
     except ExhaustedError as error:
         return Compacted(notes=[f"compaction stopped: {error.message}; prune again when there is room"])
-
-
-def _candidates(home: Home, staying: list[SnapshotEntry], *, is_now: bool) -> dict[bytes, tuple[int, int]]:
-    return candidates(home, needed_segments(home, staying), runs_of(home, staying, is_now=is_now))
 
 
 def _fill(report: PruneReport, compacted: Compacted, swept: Swept) -> None:

@@ -64,17 +64,17 @@ def require_present(home: Home, needed: NameSet) -> None:
 def sweep(home: Home, job: bytes, *, is_now: bool, budget_bytes: int) -> Swept:
     """Give up what nothing needs, as facts and on the disk."""
     staying = home.ledger.history().snapshots
-    dead = dead_segments(home, needed_segments(home, staying), runs_of(home, staying, is_now=is_now))
-    newest = home.leases.condemn(dead)
+    condemned = dead_segments(home, needed_segments(home, staying), runs_of(home, staying, is_now=is_now))
+    newest = home.leases.condemn(condemned)
     try:
         home.leases.wait_until_clear(newest, home.access.wait_s)
         # Snapshots that were taken meanwhile by jobs that did not know: what they need stays.
         needed = needed_segments(home, home.ledger.history().snapshots)
-        dead = frozenset(name for name in dead if name not in needed)
+        dead = frozenset(name for name in condemned if name not in needed)
         plan = plan_packs(home, needed, dead, can_punch=_can_punch(home, dead))
         return _give_up(home, job, plan, dead, budget_bytes)
     finally:
-        home.leases.release(dead)
+        home.leases.release(condemned)
 
 
 def _give_up(home: Home, job: bytes, plan: Plan, dead: frozenset[SegmentName], budget_bytes: int) -> Swept:

@@ -19,8 +19,9 @@ from siteagent.sources.base import Selection
 from siteagent.store.catalog import EMPTY, Catalog
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
+from siteagent.store.opened import OpenTable, missing
 from siteagent.store.page import EntryPage
-from siteagent.store.reader import OpenTable, SegmentReader, missing
+from siteagent.store.reader import SegmentReader
 
 PART_BYTES = 32 << 20
 _SEGMENTS_PER_ANSWER = 16

@@ -69,10 +69,6 @@ class Catalog:
             last = is_last and number == len(children) - 1
             yield from self._below(children[number], level - 1, from_key if number == start else b"", is_last=last)
 
-    def leaf(self, row: Child) -> EntryPage:
-        """The entry page of a row."""
-        return EntryPage(self._source.chunk(row.segment, row.page_id), self._source.side(row.segment, row.page_id))
-
     def index_rows(self) -> Iterator[tuple[Child, int]]:
         """(row, level) of every page, parents first; entry pages (level 0) are not read."""
         if self.root.page_id:

@@ -129,17 +129,6 @@ class ListBuilder:
         return bytes((level,)) + page_id, segment
 
 
-def read_list(source: PageSource, tree: bytes, segment: SegmentName, start: int = 0) -> Iterator[tuple[int, Piece]]:
-    """(offset, piece) of a file in order, from the first page that reaches beyond `start`.
-
-    Raises DamagedError or HostileError.
-    """
-    for at, pieces, _ in read_leaves(source, tree, segment, start):
-        for piece in pieces:
-            yield at, piece
-            at += piece.length
-
-
 class ListLeaf(NamedTuple):
     """One page of chunks: the offset of the first in the file, the chunks and holes, and where the page lies (None:
     they stand in the entry itself)."""
@@ -150,7 +139,8 @@ class ListLeaf(NamedTuple):
 
 
 def read_leaves(source: PageSource, tree: bytes, segment: SegmentName, start: int = 0) -> Iterator[ListLeaf]:
-    """The pages of chunks in order, from the first that reaches beyond `start`. Raises like `read_list`."""
+    """The pages of chunks in order, from the first that reaches beyond `start`. Raises DamagedError or
+    HostileError."""
     yield from _read(source, tree[1:], segment, tree[0], 0, start)
 
 

@@ -8,10 +8,8 @@ from siteagent.store.delta import Base, encode_base
 from siteagent.store.frame import FRAME_BYTES_MAX, ZSTD_DELTA
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pipeline import Filled, Pipeline, ReadyMade
+from siteagent.store.stream import CHUNKS_MAX, SIDES_BYTES_MAX
 from siteagent.store.table import BASES_MAX, CLOSURE_MAX, FRAMES_MAX, Frame
-
-_CHUNKS_MAX = 8192
-_SIDES_BYTES_MAX = 1 << 20
 
 
 class DeltaStream:
@@ -50,7 +48,7 @@ class DeltaStream:
     def _has_room(self, filled: Filled, ids: Sequence[bytes], packed: bytes, base: Base,
                   closure: set[SegmentName]) -> bool:
         return (filled.size_bytes + len(packed) <= FRAME_BYTES_MAX and len(self._made.frames) < FRAMES_MAX
-                and len(filled.ids) + len(ids) <= _CHUNKS_MAX and self._sides_bytes < _SIDES_BYTES_MAX
+                and len(filled.ids) + len(ids) <= CHUNKS_MAX and self._sides_bytes < SIDES_BYTES_MAX
                 and len(base.segments() | set(self._made.bases)) <= BASES_MAX
                 and len(closure | self.closures[self._name]) <= CLOSURE_MAX)  # fmt: skip
 

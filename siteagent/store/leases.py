@@ -126,11 +126,6 @@ class Leases:
         raise UnavailableError(f"jobs are running that may need what would be removed: {jobs}",
                                next_step="wait until they have ended, or run the command with --wait")
 
-    def is_clear(self, newest: int) -> bool:
-        """True when no lease numbered up to `newest` is held any more."""
-        with self._lock:
-            return all(number > newest for number in self._held)
-
     def held(self) -> list[str]:
         """The jobs that hold leases, oldest first."""
         with self._lock:

@@ -7,14 +7,17 @@ that holds a chunk now. What a delta frame rests on counts as used by itself: `b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from shared.errors import DamagedError, FarkeepError
 from siteagent.store.catalog import Root
 from siteagent.store.delta import BaseChunk, decode_base
 from siteagent.store.names import SegmentName, shown_segment
+from siteagent.store.opened import OpenTable
 from siteagent.store.page import EntryPage, decode_chunks, decode_index, side_segments
-from siteagent.store.reader import OpenTable, SegmentReader
+from siteagent.store.reader import SegmentReader
+
+_UseLeaf = Callable[[bytes | memoryview, bytes], None]
 
 
 class Liveness:
@@ -31,33 +34,31 @@ class Liveness:
     def follow(self, root: Root) -> None:
         """Count in what one catalog uses; raises DamagedError or HostileError when a page does not read."""
         if root.page_id:
-            self._page(root.segment, root.page_id, root.level)
+            self._page(root.segment, root.page_id, root.level, self._use_entries)
 
-    def _page(self, segment: SegmentName, page_id: bytes, level: int) -> None:
+    def _page(self, segment: SegmentName, page_id: bytes, level: int, use_leaf: _UseLeaf) -> None:
+        """A page of a catalog or a chunk list and all below it; `use_leaf` counts in what a leaf names."""
         if (side := self._enter(segment, page_id)) is None:
             return
         if level:
             for child in decode_index(self._reader.chunk(segment, page_id), side)[2]:
-                self._page(child.segment, child.page_id, level - 1)
+                self._page(child.segment, child.page_id, level - 1, use_leaf)
         elif not self._watched.isdisjoint(side_segments(side)):
-            for entry in EntryPage(self._reader.chunk(segment, page_id), side).rows():
-                for name, chunk_id in entry.references():
-                    self._use(name, chunk_id)
-                if entry.tree:
-                    at = sum(stored[:1] == b"\1" for stored in (entry.target, entry.xattrs))
-                    self._list(entry.segments[len(entry.segments) - 1 - at], entry.tree[1:], entry.tree[0])
+            use_leaf(self._reader.chunk(segment, page_id), side)
 
-    def _list(self, segment: SegmentName, page_id: bytes, level: int) -> None:
-        """A page of a chunk list."""
-        if (side := self._enter(segment, page_id)) is None:
-            return
-        if level:
-            for child in decode_index(self._reader.chunk(segment, page_id), side)[2]:
-                self._list(child.segment, child.page_id, level - 1)
-        elif not self._watched.isdisjoint(side_segments(side)):
-            for chunk_id, _, name in decode_chunks(self._reader.chunk(segment, page_id), side):
-                if name:
-                    self._use(name, chunk_id)
+    def _use_entries(self, page: bytes | memoryview, side: bytes) -> None:
+        for entry in EntryPage(page, side).rows():
+            for name, chunk_id in entry.references():
+                self._use(name, chunk_id)
+            if entry.tree:
+                at = sum(stored[:1] == b"\1" for stored in (entry.target, entry.xattrs))
+                segment = entry.segments[len(entry.segments) - 1 - at]
+                self._page(segment, entry.tree[1:], entry.tree[0], self._use_chunks)
+
+    def _use_chunks(self, page: bytes | memoryview, side: bytes) -> None:
+        for chunk_id, _, name in decode_chunks(page, side):
+            if name:
+                self._use(name, chunk_id)
 
     def _enter(self, segment: SegmentName, page_id: bytes) -> bytes | None:
         """Count a page as used; returns its side record, or None when it was followed before."""

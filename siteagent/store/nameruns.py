@@ -28,7 +28,6 @@ from siteagent.store.columns import (
 )
 from siteagent.store.names import RUN_BYTES, SegmentName, number_of, run_of, segment_name
 
-COLUMNS = 3
 NAMES_MAX = 1 << 24
 """Names in one place: 16 TiB of segments; a decoder stops there however dense the bitmaps are."""
 Stretch = tuple[bytes, int, bytes]

@@ -6,17 +6,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 from shared.codec import decompress_head
 from shared.epochkeys import EpochKeys
-from shared.errors import DamagedError, FarkeepError, HostileError
+from shared.errors import FarkeepError, HostileError
 from siteagent.store.delta import Base, decode_base, dictionary_of, expand_delta
-from siteagent.store.frame import ZSTD, ZSTD_DELTA, expand_frame
+from siteagent.store.frame import ZSTD, ZSTD_DELTA
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, shown_segment
+from siteagent.store.opened import OpenSegment, OpenTable, missing
 from siteagent.store.packs import Packs
 from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_table, parse_header
 from siteagent.store.successors import Successors
@@ -41,51 +40,6 @@ class Locator(Protocol):
 
     def spot(self, segment: SegmentName) -> Spot | None:
         """Where a segment is said to lie, or None."""
-
-
-@dataclass(frozen=True)
-class OpenTable:
-    """A segment's header and opened table."""
-
-    header: Header
-    table: Table
-
-    @cached_property
-    def places(self) -> dict[bytes, int]:
-        """Place of each chunk by its id."""
-        ids = self.table.ids
-        return {ids[at * 32 : at * 32 + 32]: at for at in range(len(self.table))}
-
-    @cached_property
-    def offsets(self) -> list[int]:
-        """Offset of each chunk within its frame."""
-        return self.table.offsets()
-
-
-@dataclass(frozen=True)
-class OpenSegment:
-    """A whole segment, opened and checked: its table and the padded, still compressed frames."""
-
-    head: OpenTable
-    body: memoryview
-
-    def frame(self, number: int) -> bytes | memoryview:
-        """The plaintext of one frame that rests on no base; raises DamagedError or HostileError."""
-        row = self.head.table.frames[number]
-        return expand_frame(row.codec, self.stored(number), row.plain_bytes, shown_segment(self.head.header.name))
-
-    def stored(self, number: int) -> memoryview:
-        """The bytes of one frame as they are stored; raises DamagedError."""
-        start, row = self.head.table.frame_starts()[number], self.head.table.frames[number]
-        if start + row.stored_bytes > len(self.body):
-            raise missing(self.head.header.name, "a frame lies beyond the end of its segment")
-        return self.body[start : start + row.stored_bytes]
-
-
-def missing(name: SegmentName, what: str = "a segment is missing") -> DamagedError:
-    """The error for a segment that cannot be had."""
-    return DamagedError(what, subject=shown_segment(name),
-                        next_step="run `farkeep repair index`, then `farkeep verify` to see what it concerns")
 
 
 def _too_deep(segment: SegmentName) -> HostileError:

@@ -21,8 +21,8 @@ from shared.sealing import keyed_id
 from siteagent.store.frame import ZSTD_DELTA
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.nameset import NameSet
+from siteagent.store.opened import OpenSegment, OpenTable
 from siteagent.store.pack import PackHeader, Reads, Row
-from siteagent.store.reader import OpenSegment, OpenTable
 from siteagent.store.segment import (
     CATALOG,
     DATA,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from shared.epochkeys import EpochKeys
 from shared.errors import DamagedError
 from shared.sealing import keyed_id
-from siteagent.store.frame import RAW, compress_frame, expand_frame
+from siteagent.store.frame import compress_frame, expand_frame
 from siteagent.store.names import shown_segment
 from siteagent.store.segment import HEADER_BYTES, Header, SealedSegment, Sealer, open_segment, parse_header
 from siteagent.store.table import Frame, Table, encode_table
@@ -34,11 +34,6 @@ class Sealed(Struct, frozen=True):
     segment: SealedSegment
     digest: bytes
     frame: Frame
-
-    @property
-    def is_raw(self) -> bool:
-        """True when the content does not shrink."""
-        return self.frame.codec == RAW
 
 
 def seal_load(sealer: Sealer, load: Load, plain: memoryview) -> Sealed:

@@ -13,7 +13,7 @@ from itertools import islice
 from msgspec import Struct
 
 from shared.epochkeys import EpochKeys
-from shared.errors import DamagedError, ExhaustedError, FarkeepError, HostileError
+from shared.errors import DamagedError, FarkeepError, HostileError
 from shared.facts import PackRef
 from shared.keyring import DomainKeys
 from shared.randomness import Randomness
@@ -21,22 +21,19 @@ from shared.sealing import keyed_id
 from shared.secret import Secret
 from siteagent.store.delta import BASE_CHUNKS_MAX, Base, BaseChunk, compress_delta, dictionary_of
 from siteagent.store.deltastream import DeltaStream
-from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.index import Index
 from siteagent.store.leases import Lease
-from siteagent.store.names import RUN_BYTES, SegmentName, run_of, segment_name
+from siteagent.store.names import RUN_BYTES, SegmentName, run_of
 from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import Packs
 from siteagent.store.packwriter import PackWriter
-from siteagent.store.pipeline import Encoding, Filled, Pipeline, SealingKeys
+from siteagent.store.pipeline import Encoding, Pipeline, SealingKeys
 from siteagent.store.reader import SegmentReader
 from siteagent.store.segment import CATALOG, DATA
+from siteagent.store.stream import Stream
 from siteagent.store.table import BASES_MAX, CLOSURE_MAX
 
 _PLACED_MAX = 300_000
-CHUNKS_PER_SEGMENT = 8192
-SIDE_BYTES_PER_SEGMENT = 1 << 20
-"""So that tables stay small: a segment of tiny files, or of pages that need many segments, is handed over early."""
 
 
 class RunKeys(Secret, frozen=True):
@@ -52,45 +49,6 @@ class FoundBase(Struct, frozen=True):
 
     base: Base
     closure: set[SegmentName]
-
-
-class _Stream:
-    """The slot of one kind of segment that is being filled."""
-
-    def __init__(self, kind: int, pipeline: Pipeline, next_number: Callable[[], int], run: bytes) -> None:
-        self._kind, self._pipeline, self._next_number, self._run = kind, pipeline, next_number, run
-        self._filled: Filled | None = None
-        self._name: SegmentName = b""
-        self._side_bytes = 0
-
-    def put(self, chunk_id: bytes, data: memoryview | bytes, side: bytes | None = None) -> SegmentName:
-        """Take a chunk (or page, with its side record); returns its segment."""
-        size, filled = len(data), self._filled
-        if filled is not None and (filled.size_bytes + size > FRAME_BYTES_MAX or len(filled.ids) >= CHUNKS_PER_SEGMENT
-                                   or self._side_bytes >= SIDE_BYTES_PER_SEGMENT):
-            self.flush()
-            filled = None
-        if filled is None:
-            if size > FRAME_BYTES_MAX:
-                raise ExhaustedError(f"a piece of {size} bytes does not fit a segment", next_step="report this")
-            number = self._next_number()
-            filled = self._filled = Filled(self._kind, number, self._pipeline.slot(), 0, [], [])
-            self._name, self._side_bytes = segment_name(self._run, number), 0
-        start = filled.size_bytes
-        filled.slot.plain[start : start + size] = data
-        filled.size_bytes = start + size
-        filled.ids.append(chunk_id)
-        filled.lengths.append(size)
-        if side is not None:
-            filled.sides.append(side)
-            self._side_bytes += len(side)
-        return self._name
-
-    def flush(self) -> None:
-        """Hand the slot over, if there is anything in it."""
-        filled, self._filled = self._filled, None
-        if filled is not None:
-            self._pipeline.submit(filled)
 
 
 class StoreWriter:
@@ -109,8 +67,8 @@ class StoreWriter:
         self._pipeline = Pipeline(self.run, sealing, self._writers, reader.base_plains, workers, may_start_processes)
         self._number = 0
         self._number_lock = threading.Lock()
-        self._data = _Stream(DATA, self._pipeline, self._next_number, self.run)
-        self._pages = _Stream(CATALOG, self._pipeline, self._next_number, self.run)
+        self._data = Stream(DATA, self._pipeline, self._next_number, self.run)
+        self._pages = Stream(CATALOG, self._pipeline, self._next_number, self.run)
         self._data_deltas = DeltaStream(DATA, self._pipeline, self._next_number, self.run)
         self._page_deltas = DeltaStream(CATALOG, self._pipeline, self._next_number, self.run)
         self._usable: dict[SegmentName, bool] = {}

@@ -60,9 +60,10 @@ def test_nesting_without_end_is_damage() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_typed_error_or_a_record(data: bytes) -> None:
     try:
-        decode(data, Sample, limit_bytes=1000, subject="record")
+        found = decode(data, Sample, limit_bytes=1000, subject="record")
     except DamagedError:
         return
+    assert decode(encode(found), Sample, limit_bytes=2000, subject="record") == found
 
 
 @given(st.binary(max_size=2000))

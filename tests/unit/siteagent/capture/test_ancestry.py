@@ -49,7 +49,7 @@ def test_the_nearest_kept_ones_stand_in_for_those_that_are_gone() -> None:
 
         return Ancestor(generation, open_it)
 
-    ancestry = Ancestry(13, [ancestor(2), ancestor(7)])
+    ancestry = Ancestry(13, lambda: [ancestor(2), ancestor(7)])
     assert opened == []
     assert len(ancestry.catalogs()) == 2
     assert ancestry.catalogs() is ancestry.catalogs()

@@ -81,7 +81,10 @@ def test_a_hard_link_beside_the_old_name_is_read_like_any_other(place: Place) ->
     with place.open() as home:
         _backup(place, home)
         os.link(place.source / "old/05", place.source / "second")
-        _backup(place, home)
+        assert _backup(place, home) == 1005
+        groups = {entry.path: entry.link_group for entry in home.catalog(newest(home)).entries()}
+        first, second = (groups[os.fsencode(place.source / name)] for name in ("old/05", "second"))
+        assert first == second != 0
 
 
 def test_attributes_of_a_moved_file_are_those_it_has_now(place: Place) -> None:

@@ -108,6 +108,24 @@ class _HeldView(PosixView):
         assert self.go_on.wait(60)
 
 
+def test_what_turns_out_to_be_needed_may_be_relied_on_again(
+    site: Days, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(home, ids(home)[:4])
+    everything = [home.snapshots.segments(entry.id, entry.taken.reach) for entry in home.ledger.history().snapshots]
+    dead_segments = packplan_job.dead_segments
+
+    def interrupted(*arguments: object) -> object:
+        found = dead_segments(*arguments)  # type: ignore[arg-type]
+        assert found
+        monkeypatch.setattr(sweep_job, "needed_segments", lambda *_: set().union(*everything))
+        return found
+
+    monkeypatch.setattr(sweep_job, "dead_segments", interrupted)
+    assert pruned(home).segments_swept == 0
+    assert home.leases.register("backup").unusable == frozenset()
+
+
 def test_a_prune_waits_for_a_backup_that_began_before(site: Days, home: Home) -> None:
     """The draft relies on content that only forgotten snapshots have: nothing of it may go."""
     only = site.place.source / "only"

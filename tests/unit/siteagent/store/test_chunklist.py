@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import DamagedError, HostileError
 from shared.tree import HOLE
-from siteagent.store.chunklist import ListBuilder, Piece, list_pages, list_segments, read_list
+from siteagent.store.chunklist import ListBuilder, Piece, list_pages, list_segments, read_leaves
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.page import CHUNK_INDEX, Child, encode_index, encode_side
 from tests.support.homes import incompressible
@@ -31,7 +33,12 @@ def _build(pieces: list[Piece], memory: PageMemory) -> tuple[bytes, SegmentName,
 
 
 def _read(memory: PageMemory, tree: bytes, segment: SegmentName, start: int = 0) -> list[tuple[int, Piece]]:
-    return list(read_list(memory, tree, segment, start))
+    found = []
+    for offset, pieces, page in read_leaves(memory, tree, segment, start):
+        assert page is not None and memory.places[page.chunk_id] == page.segment
+        starts = accumulate((piece.length for piece in pieces), initial=offset)
+        found += list(zip(starts, pieces, strict=False))
+    return found
 
 
 IDS = st.binary(min_size=32, max_size=32).filter(HOLE.__ne__)

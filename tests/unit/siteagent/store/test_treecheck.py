@@ -14,8 +14,9 @@ from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.chunklist import ListBuilder, Piece
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName, segment_name
+from siteagent.store.opened import OpenTable
 from siteagent.store.page import ENTRY_INDEX, encode_entries, encode_index, encode_side
-from siteagent.store.reader import OpenTable, SegmentReader
+from siteagent.store.reader import SegmentReader
 from siteagent.store.successors import Successors
 from siteagent.store.table import Frame, Table
 from siteagent.store.trace import Stretch, Trace

@@ -20,7 +20,8 @@ from siteagent.store.pack import pack_root, read_trailer
 from siteagent.store.page import encode_side, encode_value
 from siteagent.store.reader import SegmentReader
 from siteagent.store.scrub import check_whole
-from siteagent.store.writer import CHUNKS_PER_SEGMENT, RunKeys, StoreWriter
+from siteagent.store.stream import CHUNKS_MAX
+from siteagent.store.writer import RunKeys, StoreWriter
 from tests.support.determined import LabelledRandomness
 from tests.support.homes import incompressible
 from tests.support.stores import CITED, MemoryPacks, MemorySink, keyring
@@ -141,7 +142,7 @@ def test_a_page_is_used_again_only_with_the_same_side_record(store: Store) -> No
 
 def test_segments_do_not_grow_beyond_a_frame_nor_beyond_a_table(store: Store) -> None:
     writer = store.writer()
-    tiny = [writer.put(memoryview(b"%d" % n))[1] for n in range(CHUNKS_PER_SEGMENT + 10)]
+    tiny = [writer.put(memoryview(b"%d" % n))[1] for n in range(CHUNKS_MAX + 10)]
     large = [writer.put(memoryview(incompressible(f"l{n}", FRAME_BYTES_MAX // 2 + 1)))[1] for n in range(3)]
     further = {segment_name(bytes((n % 256,)) * 16, 300 * n) for n in range(30_000)}
     sides = [writer.put_page(encode_value(b"%d" % n), encode_side((), further))[1] for n in range(6)]
