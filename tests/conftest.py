@@ -1,4 +1,4 @@
-"""What all tests share: `needs_root`, the count of tests that were not run, temporary folders, seeds and properties.
+"""What all tests share: `needs_root`, counts of what was tried and not run, temporary folders, seeds and properties.
 
 A test that cannot run here is reported ("not run: N"). With CI=true the machine is prepared for all of them, so there
 it is a failure. Two variables steer longer runs (`make crash`): FARKEEP_TEST_LONG=1 and FARKEEP_TEST_SEED=NUMBER.
@@ -8,13 +8,14 @@ import os
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.places import remove_tree
+from tests.support.tally import Tally, counting, tallied
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")
 IS_LONG = os.environ.get("FARKEEP_TEST_LONG", "") == "1"
@@ -39,6 +40,12 @@ def seed() -> int:
 def is_long_run() -> bool:
     """True when a run may take as long as it needs."""
     return IS_LONG
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    """Counts what a test tried, `tally("bit flips", 2000)`: the run's end says how many there were in all."""
+    return counting(record_property)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -78,7 +85,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how to repeat a failure, and how many tests were not run."""
+    """Say what was tried, how to repeat a failure, and how many tests were not run."""
+    for line in tallied(report for report in terminalreporter.stats.get("passed", []) if report.when == "call"):
+        terminalreporter.write_line(line)
     failed = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
     for node in list(dict.fromkeys(report.nodeid for report in failed))[:_SHOWN_MAX]:
         terminalreporter.write_line(f"again: {_setting()}.venv/bin/python -m pytest {shlex.quote(node)}")

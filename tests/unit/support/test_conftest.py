@@ -13,6 +13,20 @@ PASSING = "def test_passes(tmp_path):\n    (tmp_path / 'left').mkdir(mode=0)\n"
 SKIPPED = "import pytest\n\ndef test_skips():\n    pytest.skip('no such thing here')\n" + PASSING
 SKIPPED_FILE = "import pytest\n\npytest.importorskip('no_such_module_at_all')\n" + PASSING
 FAILING = "def test_fails(tmp_path):\n    assert str(tmp_path) == ''\n" + PASSING
+TALLIED = """
+import pytest
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_counts(tally, number):
+    tally("flips", number)
+
+def test_fails(tally):
+    tally("flips", 100)
+    assert False
+
+def test_of_nothing(tally):
+    tally("names", 0)
+"""
 NEEDS_ROOT = "import pytest\n\n@pytest.mark.needs_root\ndef test_mounts():\n    pass\n"
 
 
@@ -65,3 +79,10 @@ def test_what_needs_root_is_not_run_by_others(tmp_path: Path) -> None:
     code, said = run(tmp_path, NEEDS_ROOT)
     assert code == 0, said
     assert ("not run: 0\n" if os.geteuid() == 0 else "not run: 1 (1: needs root)\n") in said
+
+
+def test_what_was_tried_is_added_up_where_it_passed(tmp_path: Path) -> None:
+    code, said = run(tmp_path, TALLIED)
+    assert code == 1
+    assert "\nflips: 7 in 2 tests, " in said
+    assert "no names at all were tried" in said
