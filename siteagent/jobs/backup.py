@@ -47,7 +47,7 @@ from siteagent.salvage import prepare_writing, unusable_segments
 from siteagent.sources.base import SourceError, View
 from siteagent.store.catalog import Root
 from siteagent.store.names import SegmentName
-from siteagent.store.reach import Reach, difference, encode_reach
+from siteagent.store.reach import Reach, encode_reach, new_reach
 from siteagent.store.writer import RunKeys, StoreWriter
 
 Outcome = Literal["done", "partial", "failed", "refused"]
@@ -197,7 +197,7 @@ class _Run:
                 base = home.snapshots.reach(before.id, before.taken.reach)
         except DamagedError as error:
             home.notes.append(f"the reach of the previous snapshot does not read: {error}")
-        return difference(home.keyring.site_id, snapshot, segments, base, base_segments)
+        return new_reach(home.keyring.site_id, snapshot, segments, base, base_segments)
 
     def fail(self, error: BaseException) -> None:
         """Record why the job ended and what stays of it, if the log can still be written.

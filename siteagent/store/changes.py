@@ -2,7 +2,9 @@
 
 Without it a log that was lost would leave names in reaches that nothing leads on from, and swept snapshots would look
 lost. Files H/changes/<numbers of rows up to and including this file, four of 8 hex digits, joined by dashes>, each with
-the rows since the one before it. A file is written after the facts and before anything is removed because of them.
+the rows since the one before it, or since an earlier one that this stands in for: where it begins follows from how many
+rows it has. A file is written after the facts and before anything is removed because of them; it takes in the files
+before it that are no more than twice as large, and these go once it is durable.
 ```
 offset size
 0      4     magic "FKch"
@@ -27,7 +29,7 @@ from shared.codec import decode, encode
 from shared.errors import DamagedError, HostileError
 from shared.sealing import derive
 from siteagent.disk.disk import Disk
-from siteagent.disk.durable import read_whole, write_durably
+from siteagent.disk.durable import read_whole, remove_quietly, write_durably
 from siteagent.store.reader import Keys
 
 FOLDER = "changes"
@@ -37,6 +39,7 @@ _HEAD = struct.Struct("<4sB3s16sI")
 _TAG_BYTES = 32
 _CONTEXT = "farkeep 2026 changes v1"
 _FIELDS, _ASIDE = 4, ".aside"
+_TAKEN_IN = 2
 
 
 class Changes(Struct, forbid_unknown_fields=True):
@@ -77,13 +80,16 @@ class ChangeFiles:
 
     def write(self, changes: Changes, key_epoch: int) -> None:
         """Write what is not in a file yet; it is durable when this returns."""
-        if (counts := changes.counts()) == (before := self.written()):
+        if (counts := changes.counts()) == self.written():
             return
         if not self._disk.list(FOLDER):
             self._disk.make_folder(FOLDER)
             self._disk.sync_folder("")
-        body = _HEAD.pack(MAGIC, VERSION, bytes(3), self._site, key_epoch) + encode(changes.since(before))
+        kept, merged = _split(sorted(self._names()), counts)
+        body = _HEAD.pack(MAGIC, VERSION, bytes(3), self._site, key_epoch) + encode(changes.since(kept))
         write_durably(self._disk, _path(counts), body + self._tag(body, key_epoch))
+        for other in merged:
+            remove_quietly(self._disk, _path(other))
 
     def replace(self, changes: Changes, key_epoch: int) -> None:
         """Write one file with all changes, after setting those aside that say something else."""
@@ -97,7 +103,11 @@ class ChangeFiles:
         """All changes; raises DamagedError or HostileError when a file does not read."""
         found = Changes()
         for counts in sorted(self._names()):
-            found.add(self._read(_path(counts)))
+            rows, have = self._read(_path(counts)), found.counts()
+            known = tuple(had - (stop - count) for had, stop, count in zip(have, counts, rows.counts(), strict=True))
+            if min(known) < 0:
+                raise _damaged(_path(counts), "files of changes are missing before this one")
+            found.add(rows.since(known))
         return found
 
     def _read(self, path: str) -> Changes:
@@ -126,6 +136,14 @@ def _path(counts: tuple[int, ...]) -> str:
     return f"{FOLDER}/" + "-".join(f"{count:08x}" for count in counts)
 
 
-def _damaged(path: str) -> DamagedError:
-    return DamagedError("a file of changes is not what was written", subject=path,
+def _split(files: list[tuple[int, ...]], counts: tuple[int, ...]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """(rows that stay in earlier files, files that a new one up to `counts` takes in)."""
+    stops, first = [(0,) * _FIELDS, *files], len(files)
+    while first and sum(stops[first]) - sum(stops[first - 1]) <= _TAKEN_IN * (sum(counts) - sum(stops[first])):
+        first -= 1
+    return stops[first], files[first:]
+
+
+def _damaged(path: str, what: str = "a file of changes is not what was written") -> DamagedError:
+    return DamagedError(what, subject=path,
                         next_step="restore this file from a copy or a partner")

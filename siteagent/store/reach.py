@@ -32,6 +32,8 @@ from siteagent.store.names import SegmentName
 
 MAGIC, VERSION = b"FKrc", 1
 STEPS_MAX = 32
+BLOCK_BYTES = 4096
+"""What a small file takes on most disks, however small it is."""
 BYTES_MAX = 256 << 20
 _HEAD = struct.Struct("<4sB3s16s16s16sII")
 _KNOWN = frozenset(range(1, 7))
@@ -48,6 +50,19 @@ class Reach(Struct, frozen=True):
     total: int
     added: frozenset[SegmentName]
     removed: frozenset[SegmentName]
+
+
+def new_reach(site: bytes, snapshot: bytes, segments: set[SegmentName], base: Reach | None,
+              base_segments: set[SegmentName]) -> Reach:
+    """The reach file for `segments`: whole where that fits into one block of the disk, else as `difference`.
+
+    A difference keeps the reach of a snapshot that was swept meanwhile on the disk.
+    """
+    if len(segments) <= 8 * BLOCK_BYTES:
+        whole = difference(site, snapshot, segments, None, set())
+        if len(encode_reach(whole)) <= BLOCK_BYTES:
+            return whole
+    return difference(site, snapshot, segments, base, base_segments)
 
 
 def difference(site: bytes, snapshot: bytes, segments: set[SegmentName], base: Reach | None,

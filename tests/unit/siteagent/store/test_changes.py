@@ -32,7 +32,34 @@ def test_what_grew_is_written_once_and_read_in_order(files: ChangeFiles, tmp_pat
         files.write(rows(count), 1)
         assert files.read() == rows(count)
         assert files.written() == rows(count).counts()
-    assert len(list((tmp_path / "changes").iterdir())) == 2
+    assert len(list((tmp_path / "changes").iterdir())) == 1
+
+
+def test_many_small_files_become_few(files: ChangeFiles, tmp_path: Path) -> None:
+    for count in range(1, 200):
+        files.write(rows(count), 1)
+        assert len(list((tmp_path / "changes").iterdir())) <= 8
+    assert files.read() == rows(199)
+
+
+def test_a_file_that_was_taken_in_and_is_still_there_adds_nothing(files: ChangeFiles, tmp_path: Path) -> None:
+    kept: dict[str, bytes] = {}
+    for count in (8, 9, 10, 14):
+        files.write(rows(count), 1)
+        kept |= {path.name: path.read_bytes() for path in (tmp_path / "changes").iterdir()}
+    for name, data in kept.items():
+        (tmp_path / "changes" / name).write_bytes(data)
+    assert len(kept) == 4
+    assert files.read() == rows(14)
+
+
+def test_a_file_that_is_missing_is_noticed(files: ChangeFiles, tmp_path: Path) -> None:
+    files.write(rows(100), 1)
+    (first,) = (tmp_path / "changes").iterdir()
+    files.write(rows(101), 1)
+    first.unlink()
+    with pytest.raises(DamagedError, match="missing"):
+        files.read()
 
 
 def test_nothing_is_written_of_nothing(files: ChangeFiles, tmp_path: Path) -> None:

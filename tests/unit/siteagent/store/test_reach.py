@@ -10,7 +10,16 @@ from msgspec.structs import replace
 
 from shared.errors import DamagedError, HostileError
 from siteagent.store.names import SegmentName, segment_name
-from siteagent.store.reach import STEPS_MAX, Reach, apply, decode_reach, difference, encode_reach
+from siteagent.store.reach import (
+    BLOCK_BYTES,
+    STEPS_MAX,
+    Reach,
+    apply,
+    decode_reach,
+    difference,
+    encode_reach,
+    new_reach,
+)
 
 SITE = b"site" * 4
 NAMES = st.frozensets(st.builds(segment_name, st.sampled_from([b"a" * 16, b"b" * 16]), st.integers(0, 3000)))
@@ -75,6 +84,17 @@ def test_a_small_change_is_a_small_file() -> None:
     step = difference(SITE, _snapshot(2), _range(11, 100_021), base, _range(1, 100_001))
     assert (step.base, len(step.added), len(step.removed)) == (_snapshot(1), 20, 10)
     assert len(encode_reach(step)) < 300
+
+
+def test_what_fits_into_a_block_is_whole() -> None:
+    many = {segment_name(number.to_bytes(16, "big"), 1) for number in range(1000)}
+    for segments, steps in ((_range(1, 8_000), 0), (_range(1, 100_000), 1), (many, 1)):
+        before = difference(SITE, _snapshot(1), segments, None, set())
+        now = segments | _range(200_000, 200_010)
+        found = new_reach(SITE, _snapshot(2), now, before, segments)
+        assert found.steps == steps
+        assert len(encode_reach(found)) <= BLOCK_BYTES
+        assert apply(found, {before.snapshot: before}.__getitem__) == now
 
 
 def test_a_set_that_has_little_in_common_is_whole() -> None:
