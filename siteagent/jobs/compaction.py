@@ -1,6 +1,7 @@
 """Compaction: segments of which little is still used are superseded by new ones that hold what is.
 
-Only segments of runs whose snapshot does not stay can hold anything unused. What a crash between two steps leaves:
+Only segments of runs whose snapshot does not stay can hold anything unused; what is used may yet be heavy
+(siteagent.jobs.heavy) wherever it is. What a crash between two steps leaves:
 
 | step | durable after it                                  | a crash then leaves                                      |
 | ---- | ------------------------------------------------- | -------------------------------------------------------- |
@@ -22,19 +23,19 @@ from msgspec import Struct, field
 from shared.decisions import SegmentsSuperseded
 from shared.errors import DamagedError, FarkeepError
 from shared.facts import Fact
-from shared.sealing import keyed_id
 from siteagent.home import Home
+from siteagent.jobs.copying import Copied, Copying
+from siteagent.jobs.heavy import Heavy
 from siteagent.jobs.needed import Runs
 from siteagent.jobs.packplan import views
 from siteagent.jobs.record import Who, recorded
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Root
-from siteagent.store.frame import ZSTD_DELTA
 from siteagent.store.liveness import Liveness
 from siteagent.store.nameruns import pack_names
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.nameset import NameSet
-from siteagent.store.segment import DATA
+from siteagent.store.table import Table
 from siteagent.store.writer import RunKeys, StoreWriter
 
 LIVE_SHARE_MAX = 0.75
@@ -45,7 +46,7 @@ GROUP_BYTES, BATCH_BYTES = 8 << 20, 64 << 20
 
 
 class Used(Struct, frozen=True):
-    """A segment to be compacted: bits of the places that are used, and the share of its plaintext that they are."""
+    """A segment to be compacted: bits of the places that are used, and the share of its bytes that they are."""
 
     name: SegmentName
     kind: int
@@ -54,18 +55,32 @@ class Used(Struct, frozen=True):
     stored_bytes: int
 
     @property
+    def is_unused(self) -> bool:
+        """True when nothing of it is used: then nothing has to be looked for instead of it."""
+        return not self.bits
+
+    @property
     def copied_bytes(self) -> int:
         """About what its used part will take."""
         return int(self.share * self.stored_bytes)
 
 
 class Compacted(Struct):
-    """What a compaction did."""
+    """What a compaction did. `lighter`: delta frames that rest on less now."""
 
     superseded: int = 0
     bytes_rewritten: int = 0
     bytes_held_by_deltas: int = 0
+    lighter: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def add(self, other: Compacted) -> None:
+        """Count in another pass; what deltas hold is what they hold after the last one."""
+        self.superseded += other.superseded
+        self.bytes_rewritten += other.bytes_rewritten
+        self.lighter += other.lighter
+        self.bytes_held_by_deltas = other.bytes_held_by_deltas
+        self.notes += other.notes
 
 
 def candidates(home: Home, needed: NameSet, runs: Runs) -> dict[SegmentName, tuple[int, int]]:
@@ -93,16 +108,20 @@ def followed(home: Home, staying: list[SnapshotEntry], names: dict[SegmentName, 
     return live
 
 
-def chosen(home: Home, live: Liveness, names: dict[SegmentName, tuple[int, int]], budget_bytes: int) -> list[Used]:
+def chosen(home: Home, live: Liveness, heavy: Heavy, names: dict[SegmentName, tuple[int, int]],
+           budget_bytes: int) -> list[Used]:
     """The segments to compact: most gain first, as many as the budget allows to be written again; in order of names."""
+    with_heavy = {name for name, _ in heavy.held}
     found = [used for name, (kind, length) in names.items()
-             if (used := _used(home, live, name, kind, length)) and used.share <= LIVE_SHARE_MAX]  # fmt: skip
+             if (used := _used(home, live, name, kind, length))
+             and (used.share <= LIVE_SHARE_MAX or name in with_heavy)]  # fmt: skip
+    found += [used for name in sorted(with_heavy) if name not in names and (used := _whole(home, name))]
     taken, left = list[Used](), budget_bytes
     for used in sorted(found, key=lambda used: (used.share, used.name)):
         if used.copied_bytes <= left:
             left -= used.copied_bytes
             taken.append(used)
-    return sorted(taken, key=lambda used: (used.kind, used.name))
+    return sorted(taken, key=lambda used: (used.kind, used.is_unused, used.name))
 
 
 def _used(home: Home, live: Liveness, name: SegmentName, kind: int, length: int) -> Used | None:
@@ -114,13 +133,31 @@ def _used(home: Home, live: Liveness, name: SegmentName, kind: int, length: int)
         opened = home.reader.table(name)
     except FarkeepError:
         return None
-    table = opened.table
-    is_delta = any(frame.codec == ZSTD_DELTA for frame in table.frames)
-    if is_delta or opened.header.domain != home.keyring.default_domain.id:
+    if opened.header.domain != home.keyring.default_domain.id:
         return None
-    total = sum(table.lengths)
-    used = sum(size for place, size in enumerate(table.lengths) if bits >> place & 1)
-    return Used(name, kind, bits, used / total if total else 1.0, length)
+    return Used(name, kind, bits, _share(opened.table, bits), length)
+
+
+def _share(table: Table, bits: int) -> float:
+    """The share of a segment's stored bytes that the chunks at these places take; delta frames count whole."""
+    plain = [0] * len(table.frames)
+    for place, (number, length) in enumerate(zip(table.chunk_frames, table.lengths, strict=True)):
+        plain[number] += length * (bits >> place & 1)
+    used = sum(row.stored_bytes * (1.0 if row.bases and size else size / row.plain_bytes)
+               for row, size in zip(table.frames, plain, strict=True) if row.plain_bytes)  # fmt: skip
+    total = sum(row.stored_bytes for row in table.frames)
+    return used / total if total else 1.0
+
+
+def _whole(home: Home, name: SegmentName) -> Used | None:
+    """All of a segment of a run whose snapshot stays."""
+    try:
+        opened, spot = home.reader.table(name), home.reader.spot(name)
+    except FarkeepError:
+        return None
+    if opened.header.domain != home.keyring.default_domain.id or name in home.ledger.history().damaged:
+        return None
+    return Used(name, opened.header.kind, (1 << len(opened.table)) - 1, 1.0, spot.length)
 
 
 def held_by_deltas(live: Liveness, names: dict[SegmentName, tuple[int, int]]) -> int:
@@ -128,7 +165,7 @@ def held_by_deltas(live: Liveness, names: dict[SegmentName, tuple[int, int]]) ->
     return sum(length for name, (_, length) in names.items() if live.based[name] and not live.live[name])
 
 
-def compact(home: Home, who: Who, used: list[Used]) -> Compacted:
+def compact(home: Home, who: Who, used: list[Used], heavy: Heavy) -> Compacted:
     """Write what is used of these segments anew and record that they are superseded."""
     lease, done = home.leases.register("compaction"), Compacted()
     keys = RunKeys(home.keyring.site_id, home.keyring.current, home.keyring.default_domain)
@@ -138,7 +175,7 @@ def compact(home: Home, who: Who, used: list[Used]) -> Compacted:
     try:
         with recorded(home, "compact", who, (f"{len(used)} segments",), run=writer.run) as job:
             for batch in _stretches(used, BATCH_BYTES):
-                _Batch(home, writer, done).write(batch)
+                _Batch(home, writer, heavy, done).write(batch)
             done.bytes_rewritten = writer.stored_bytes
             job.counters = {"segments": done.superseded, "bytes_rewritten": done.bytes_rewritten}
     finally:
@@ -148,10 +185,10 @@ def compact(home: Home, who: Who, used: list[Used]) -> Compacted:
 
 
 def _stretches(used: list[Used], size_bytes: int) -> Iterator[list[Used]]:
-    """Cut a list where what is to be copied gets larger than this, and where the kind changes."""
+    """Cut a list where what is to be copied gets larger than this, where the kind changes and where use begins."""
     part, size = list[Used](), 0
     for item in used:
-        if part and (size + item.copied_bytes > size_bytes or item.kind != part[0].kind):
+        if part and (size + item.copied_bytes > size_bytes or _class(item) != _class(part[0])):
             yield part
             part, size = [], 0
         part.append(item)
@@ -160,13 +197,16 @@ def _stretches(used: list[Used], size_bytes: int) -> Iterator[list[Used]]:
         yield part
 
 
-class _Batch:
-    """Segments that are written and recorded together. A page is in it with one side record only: by its id and the
-    names of the new segments it would else be found with references that another snapshot does not need."""
+def _class(used: Used) -> tuple[int, bool]:
+    return used.kind, used.is_unused
 
-    def __init__(self, home: Home, writer: StoreWriter, done: Compacted) -> None:
+
+class _Batch:
+    """Segments that are written and recorded together."""
+
+    def __init__(self, home: Home, writer: StoreWriter, heavy: Heavy, done: Compacted) -> None:
         self._home, self._writer, self._done = home, writer, done
-        self._placed: dict[bytes, tuple[SegmentName, bytes | None]] = {}
+        self._copying = Copying(home, writer, heavy)
 
     def write(self, batch: list[Used]) -> None:
         """Copy, make durable, record."""
@@ -175,8 +215,9 @@ class _Batch:
             new, old = set[SegmentName](), list[SegmentName]()
             for used in part:
                 if (copied := self._copy(used)) is not None:
-                    new |= copied
+                    new |= copied.segments
                     old.append(used.name)
+                    self._done.lighter += copied.lighter
             if old:
                 groups.append((new, old))
         packs = tuple(self._writer.finish())
@@ -190,34 +231,10 @@ class _Batch:
         self._home.retired.refresh()
         self._done.superseded += sum(len(old) for _, old in groups)
 
-    def _copy(self, used: Used) -> set[SegmentName] | None:
-        """Copy what is used of a segment; returns where it is now, None when it has to stay."""
+    def _copy(self, used: Used) -> Copied | None:
+        """Copy what is used of a segment; None when it has to stay."""
         try:
-            parts = self._read(used)
+            return self._copying.copy(used.name, used.bits, is_worth_it=used.share <= LIVE_SHARE_MAX)
         except FarkeepError as error:
             self._done.notes.append(f"segment {shown_segment(used.name)} is not compacted: {error.message}")
             return None
-        known = [self._placed.get(chunk_id) for chunk_id, _, _ in parts]
-        if any(place is not None and place[1] != side for place, (_, _, side) in zip(known, parts, strict=True)):
-            return None
-        for (chunk_id, data, side), place in zip(parts, known, strict=True):
-            if place is None:
-                self._placed[chunk_id] = (self._writer.put_copy(chunk_id, data, side), side)
-        return {self._placed[chunk_id][0] for chunk_id, _, _ in parts}
-
-    def _read(self, used: Used) -> list[tuple[bytes, memoryview, bytes | None]]:
-        """(id, content, side record of a page) of all that is used, hashed again."""
-        if not used.bits:
-            return []
-        domain = self._home.keyring.default_domain
-        key = domain.chunk_id_key if used.kind == DATA else domain.page_id_key
-        table = self._home.reader.open_whole(used.name).table
-        parts: list[tuple[bytes, memoryview, bytes | None]] = []
-        for place in range(len(table)):
-            if used.bits >> place & 1:
-                chunk_id = table.chunk_id(place)
-                data = self._home.reader.chunk(used.name, chunk_id)
-                if keyed_id(key, data) != chunk_id:
-                    raise DamagedError("a chunk is not what its id says", subject=shown_segment(used.name))
-                parts.append((chunk_id, data, None if used.kind == DATA else table.sides[place]))
-        return parts

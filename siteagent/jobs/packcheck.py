@@ -122,14 +122,27 @@ class PackCheck:
             self.notes.append(f"the index was wrong about {len(wrong)} segments of {_subject(pack_id)}: corrected")
 
     def _expand(self, opened: OpenSegment, number: int) -> bytes | memoryview | None:
-        """The plaintext of a frame; None for one that nobody uses any more: what it rests on was swept."""
-        table = opened.head.table
+        """The plaintext of a frame; None for one that nobody uses any more: what it rests on is gone.
+
+        Frames that a snapshot uses are looked at from there, too (siteagent.store.treecheck).
+        """
         try:
             return self._reader.expand(opened, number)
         except FarkeepError:
-            if any(name in self._home.retired and name not in self._home.successors for name in table.closure):
+            if self._is_baseless(opened, number):
                 return None
             raise
+
+    def _is_baseless(self, opened: OpenSegment, number: int) -> bool:
+        """True when something below a frame is in no segment any more, and some of these were retired."""
+        table = opened.head.table
+        if not any(name in self._home.retired for name in table.closure):
+            return False
+        try:
+            self._reader.frame_closure(opened.head.header.name, table.chunk_id(table.chunk_frames.index(number)))
+        except FarkeepError:
+            return True
+        return False
 
     def _note_nearest(self, pack_id: bytes, about: PackHeader, rows: list[Row]) -> None:
         """Keep the segment that a larger sample would have taken first, in case this one takes none."""

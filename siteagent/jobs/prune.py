@@ -29,15 +29,20 @@ from msgspec import Struct, field
 from shared.errors import DamagedError, ExhaustedError, FarkeepError, HostileError
 from siteagent.home import Home
 from siteagent.jobs.compaction import Compacted, Used, candidates, chosen, compact, followed, held_by_deltas
+from siteagent.jobs.heavy import Heavy, heavy_frames
 from siteagent.jobs.leaving import Leaving, leaving
-from siteagent.jobs.needed import needed_segments, runs_of
+from siteagent.jobs.needed import Runs, needed_segments, runs_of
 from siteagent.jobs.packplan import dead_segments, views
 from siteagent.jobs.record import RunningJob, Who, recorded
 from siteagent.jobs.sweep import Swept, give_up_snapshots, require_present, sweep
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, refresh_index
+from siteagent.store.catalog import Catalog
+from siteagent.store.names import SegmentName
 from siteagent.store.nameset import NameSet
 
 BUDGET_BYTES = 4 << 30
+_PASSES_MAX = 3
 _FOLDERS = ("packs", "snapshots", "reaches")
 
 
@@ -100,10 +105,27 @@ def _prune(home: Home, request: PruneRequest, job: RunningJob, report: PruneRepo
 
 
 def _compact(home: Home, request: PruneRequest, found: Leaving, needed: NameSet) -> Compacted:
-    """Step 3, when snapshots have gone: only then did anything become less used."""
-    if not found.going:
-        return Compacted()
-    names = candidates(home, needed, runs_of(home, found.staying, is_now=request.is_now))
+    """Step 3, when snapshots have gone: only then did anything become less used.
+
+    What lighter deltas do not rest on any more is found by going over it again.
+    """
+    done, budget_bytes = Compacted(), request.budget_bytes
+    for _ in range(_PASSES_MAX if found.going else 0):
+        again = _compact_once(home, request, candidates(home, needed, _runs(home, request, found)), budget_bytes)
+        done.add(again)
+        budget_bytes -= again.bytes_rewritten
+        if not again.lighter:
+            break
+        needed = needed_segments(home, found.staying)
+    return done
+
+
+def _runs(home: Home, request: PruneRequest, found: Leaving) -> Runs:
+    return runs_of(home, found.staying, is_now=request.is_now)
+
+
+def _compact_once(home: Home, request: PruneRequest, names: dict[SegmentName, tuple[int, int]],
+                  budget_bytes: int) -> Compacted:
     if not names:
         return Compacted()
     closed = frozenset(names)
@@ -111,21 +133,32 @@ def _compact(home: Home, request: PruneRequest, found: Leaving, needed: NameSet)
     try:
         home.leases.wait_until_clear(newest, home.access.wait_s)
         try:
-            live = followed(home, home.ledger.history().snapshots, names)
+            staying = home.ledger.history().snapshots
+            live = followed(home, staying, names)
+            heavy = heavy_frames(home.reader, live, _series(home, staying))
         except (DamagedError, HostileError) as error:
             return Compacted(notes=[f"nothing is compacted, for a catalog does not read: {error.message}"])
-        used = chosen(home, live, names, request.budget_bytes)
-        done = _compact_if_there_is_room(home, request, used)
+        used = chosen(home, live, heavy, names, budget_bytes)
+        done = _compact_if_there_is_room(home, request, used, heavy)
         done.bytes_held_by_deltas = held_by_deltas(live, names)
         return done
     finally:
         home.leases.release(closed)
 
 
-def _compact_if_there_is_room(home: Home, request: PruneRequest, used: list[Used]) -> Compacted:
+def _series(home: Home, snapshots: list[SnapshotEntry]) -> list[list[Catalog]]:
+    """The catalogs of each NAME, oldest first."""
+    found: dict[str, list[Catalog]] = {}
+    for entry in snapshots:
+        if entry.summary is not None:
+            found.setdefault(entry.summary.name, []).append(home.catalog(entry))
+    return list(found.values())
+
+
+def _compact_if_there_is_room(home: Home, request: PruneRequest, used: list[Used], heavy: Heavy) -> Compacted:
     """A full disk is why people prune: what can be freed without writing is freed all the same."""
     try:
-        return compact(home, request.who, used) if used else Compacted()
+        return compact(home, request.who, used, heavy) if used else Compacted()
     except ExhaustedError as error:
         return Compacted(notes=[f"compaction stopped: {error.message}; prune again when there is room"])
 
@@ -157,7 +190,7 @@ def _foresee(home: Home, request: PruneRequest, report: PruneReport) -> None:
     names = candidates(home, needed, runs) if found.going else {}
     try:
         live = followed(home, found.staying, names)
-        used = chosen(home, live, names, request.budget_bytes)
+        used = chosen(home, live, Heavy({}, {}), names, request.budget_bytes)
     except FarkeepError as error:
         report.notes.append(f"what compaction would free is not known: {error.message}")
         return

@@ -2,16 +2,16 @@
 
 One bit per chunk. Pages that several snapshots share are looked at once (a bit per page, too), and pages whose side
 record names none of the segments in question are not decoded. Names that were superseded are followed to the segment
-that holds a chunk now. What a delta frame rests on counts as used by itself: `based`, not `live`.
+that holds a chunk now. What the delta frames that are used rest on counts by itself: `based`, not `live`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from shared.errors import DamagedError, FarkeepError
+from shared.errors import DamagedError
 from siteagent.store.catalog import Root
-from siteagent.store.delta import BaseChunk, decode_base
+from siteagent.store.delta import decode_base
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.opened import OpenTable
 from siteagent.store.page import EntryPage, decode_chunks, decode_index, side_segments
@@ -21,7 +21,11 @@ _UseLeaf = Callable[[bytes | memoryview, bytes], None]
 
 
 class Liveness:
-    """Bit i of `live[name]` (and `based[name]`) stands for the chunk or page at place i of a segment's table."""
+    """Bit i of `live[name]` (and `based[name]`) stands for the chunk or page at place i of a segment's table.
+
+    `deltas`: delta frames with chunks of files (not pages) that catalogs lead to, whatever segment they are in: bit i
+    stands for frame i. Of those of pages that name none of the segments in question not all are there.
+    """
 
     def __init__(self, reader: SegmentReader, candidates: Iterable[SegmentName]) -> None:
         self._reader = reader
@@ -29,7 +33,8 @@ class Liveness:
         self.based: dict[SegmentName, int] = dict.fromkeys(self.live, 0)
         self._watched = set(self.live) | reader.successors.before(self.live)
         self._seen: dict[SegmentName, int] = {}
-        self._with_bases: set[SegmentName] = set()
+        self.deltas: dict[SegmentName, int] = {}
+        self._with_bases: dict[SegmentName, int] = {}
 
     def follow(self, root: Root) -> None:
         """Count in what one catalog uses; raises DamagedError or HostileError when a page does not read."""
@@ -74,31 +79,27 @@ class Liveness:
         return opened.table.sides[place]
 
     def _use(self, segment: SegmentName, chunk_id: bytes) -> None:
-        self._mark(*self._reader.locate(segment, chunk_id))
+        opened, place = self._reader.locate(segment, chunk_id)
+        self._mark(opened, place)
+        number = opened.table.chunk_frames[place]
+        if opened.table.frames[number].bases:
+            self.deltas[opened.header.name] = self.deltas.get(opened.header.name, 0) | 1 << number
 
     def _mark(self, opened: OpenTable, place: int) -> None:
         name = opened.header.name
         if name in self.live:
             self.live[name] |= 1 << place
-        self._mark_bases(opened)
+        self._mark_bases(opened, opened.table.chunk_frames[place])
 
-    def _mark_bases(self, opened: OpenTable) -> None:
-        """Count in all that the frames of a segment rest on: it stays whole, so each of them must stay readable."""
+    def _mark_bases(self, opened: OpenTable, number: int) -> None:
+        """Count in all that a frame rests on."""
         name, table = opened.header.name, opened.table
-        if not table.bases or name in self._with_bases:
+        row, known = table.frames[number], self._with_bases.get(name, 0)
+        if not row.bases or known >> number & 1:
             return
-        self._with_bases.add(name)
-        for frame in table.frames:
-            chunks = decode_base(frame.bases, table.bases, frame.depth).chunks if frame.bases else ()
-            for chunk in chunks:
-                self._mark_base(chunk)
-
-    def _mark_base(self, chunk: BaseChunk) -> None:
-        try:
+        self._with_bases[name] = known | 1 << number
+        for chunk in decode_base(row.bases, table.bases, row.depth).chunks:
             base, place = self._reader.locate(chunk.segment, chunk.chunk_id)
-        except FarkeepError:
-            # A frame that nobody uses may rest on what was swept; one that is used and does not read is found before.
-            return
-        if base.header.name in self.based:
-            self.based[base.header.name] |= 1 << place
-        self._mark_bases(base)
+            if base.header.name in self.based:
+                self.based[base.header.name] |= 1 << place
+            self._mark_bases(base, base.table.chunk_frames[place])

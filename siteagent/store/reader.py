@@ -251,7 +251,7 @@ class SegmentReader:
 
     def frame_closure(self, name: SegmentName, chunk_id: bytes) -> frozenset[SegmentName]:
         """What a chunk rests on, closed; empty for a plain one. Raises DamagedError, HostileError for a circle."""
-        if not self.closure(name):
+        if self.successors.of(name) is None and not self.table(name).table.closure:
             return frozenset()
         opened, place = self.locate(name, chunk_id)
         number = opened.table.chunk_frames[place]
@@ -274,11 +274,14 @@ class SegmentReader:
         return frozenset(needed)
 
     def closure(self, name: SegmentName) -> tuple[SegmentName, ...]:
-        """The segments that the delta frames of a segment rest on, closed; empty for most. Raises DamagedError.
+        """The segments that the delta frames of a segment or its successors rest on, closed; empty for most.
 
-        Segments with deltas are never superseded.
+        Raises DamagedError.
         """
-        return self.table(name).table.closure if self.successors.of(name) is None else ()
+        instead = self.successors.of(name)
+        if instead is None:
+            return self.table(name).table.closure
+        return tuple({below for holder in instead for below in self.table(holder).table.closure})
 
     def side(self, name: SegmentName, page_id: bytes) -> bytes:
         """The side record of a page (siteagent.store.page)."""

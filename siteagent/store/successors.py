@@ -96,6 +96,10 @@ class Successors:
             found.update((name,) if instead is None else instead)
         return found
 
+    def are_within(self, needed: set[SegmentName], own: set[SegmentName]) -> bool:
+        """True when a set of names holds all that is needed, by these names or by those that took their place."""
+        return needed <= own or self.closed(needed) <= self.closed(own)
+
     def before(self, names: Iterable[SegmentName]) -> set[SegmentName]:
         """The superseded segments that any of these may be looked in for."""
         if not self._is_loaded:

@@ -103,14 +103,14 @@ class TreeCheck:
         if entry.tree:
             facts = self._lists.check(entry.tree, entry.segments[0])
             length = facts.size_bytes
-            if not facts.segments() <= own:
+            if not self._reader.successors.are_within(facts.segments(), own):
                 self._contradict(entry, "its page does not name all segments it needs", page_segment)
         else:
             pieces = list(self._catalog.pieces(entry))
             length = sum(piece.length for piece in pieces)
             if not self._lists.are_there(pieces):
                 self._contradict(entry, "a piece of it is not in the segment that should hold it", page_segment)
-        if not self._needs(entry) <= own:
+        if not self._reader.successors.are_within(self._needs(entry), own):
             self._contradict(entry, "its page does not name all segments it needs", page_segment)
         if length not in (entry.size, UNKNOWN) and entry.type == FILE and not entry.flags & UNREADABLE:
             self._contradict(entry, "its pieces do not add up to its size", page_segment)

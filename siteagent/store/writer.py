@@ -128,7 +128,8 @@ class StoreWriter:
         """
         known = self._usable.get(segment)
         if known is None:
-            known = self._usable[segment] = self._lease.unusable.isdisjoint(self._whole(segment))
+            needed = self._reader.successors.closed(self._whole(segment))
+            known = self._usable[segment] = self._lease.unusable.isdisjoint(needed)
         return known and segment not in self._reader.damaged
 
     def _whole(self, segment: SegmentName) -> tuple[SegmentName, ...]:
@@ -181,7 +182,7 @@ class StoreWriter:
         return self._pipeline.encode(plain, found.base)
 
     def put_delta(self, ids: Sequence[bytes], lengths: Sequence[int], packed: bytes, found: FoundBase) -> SegmentName:
-        """Store the chunks of a delta frame; returns their segment."""
+        """Store the new chunks of a delta frame; returns their segment."""
         self.bytes_new += sum(lengths)
         name = self._data_deltas.put(ids, lengths, packed, found.base, found.closure)
         for chunk_id in ids:
@@ -243,6 +244,12 @@ class StoreWriter:
     def put_copy(self, chunk_id: bytes, data: memoryview, side: bytes | None = None) -> SegmentName:
         """Store a chunk, or a page with its side record, whatever else holds it; returns its segment."""
         return self._data.put(chunk_id, data) if side is None else self._pages.put(chunk_id, data, side)
+
+    def put_delta_copy(self, ids: Sequence[bytes], lengths: Sequence[int], packed: bytes, found: FoundBase,
+                       side: bytes | None = None) -> SegmentName:
+        """Store a delta frame with chunks, or with a page and its side record, whatever else holds them."""
+        deltas = self._data_deltas if side is None else self._page_deltas
+        return deltas.put(ids, lengths, packed, found.base, found.closure, side)
 
     def finish(self) -> list[PackRef]:
         """Store everything that was kept, durably; returns the packs finished since the last call."""
