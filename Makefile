@@ -1,7 +1,7 @@
 # `make demo` and `make test` do the rest; `make` alone lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-quick crash format man clean ready ready-dev
+.PHONY: help demo test lint bench bench-quick crash planted format man clean ready ready-dev
 # What a developer's shell points at must not reach the tests or a demonstration.
 unexport PYTHONHOME PYTHONPATH FARKEEP_HOME FARKEEP_KEY_FILE FARKEEP_PASSPHRASE_FILE FARKEEP_DEBUG \
 	FARKEEP_THREADS FARKEEP_NICE FARKEEP_IONICE
@@ -48,6 +48,9 @@ crash: ready-dev # cut jobs off at every single call of the disk: many minutes (
 	@echo "seed $(SEED); again: make crash SEED=$(SEED)"
 	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/crash -n auto --maxprocesses 8 \
 		--hypothesis-seed=$(SEED)
+
+planted: ready-dev # make single lines of the product wrong, one at a time: each must be caught by its test
+	$(PYTHON) -m tests.planted
 
 format: ready-dev # put imports in order and mend what ruff can
 	.venv/bin/ruff check --fix

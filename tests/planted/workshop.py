@@ -1,0 +1,67 @@
+"""A copy of the project in which its code may be made wrong: with a command of its own that runs the copy's code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from tests.arch.code import ROOT
+from tests.planted.sabotage import Sabotage
+
+TIMEOUT_S = 900.0
+_FAILED = 1
+_FOLDERS = ("siteagent", "shared", "migrations", "tests", "bench", "scripts", "docs")
+_FILES = ("pyproject.toml", "Makefile")
+
+
+class Workshop:
+    """One copy; sabotages are tried in it one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+        for name in _FOLDERS:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=ignore, symlinks=True)
+        for name in _FILES:
+            shutil.copy(ROOT / name, folder / name)
+        self._make_environment()
+
+    def _make_environment(self) -> None:
+        """The interpreter and libraries of this run, but the copy's code: also for commands that tests start."""
+        commands, libraries = self._folder / ".venv/bin", Path(sysconfig.get_paths()["purelib"])
+        packages = self._folder / ".venv/lib" / libraries.parent.name / "site-packages"
+        commands.mkdir(parents=True)
+        packages.mkdir(parents=True)
+        (packages / "copy.pth").write_text(f"{self._folder}\n{libraries}\n")
+        python = commands / "python"
+        python.symlink_to(os.path.realpath(sys.executable))
+        home = Path(os.path.realpath(sys.executable)).parent
+        (self._folder / ".venv/pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n")
+        script = "import sys\nfrom siteagent.main import main\nsys.exit(main())\n"
+        (commands / "farkeep").write_text(f"#!{python}\n{script}")
+        (commands / "farkeep").chmod(0o755)
+
+    def is_caught(self, sabotage: Sabotage) -> tuple[bool, str]:
+        """Try one; says whether its test failed, and else what happened."""
+        before = sabotage.apply(self._folder)
+        try:
+            code, said = self.run(sabotage.caught_by)
+        except subprocess.TimeoutExpired:
+            return False, "the test did not end"
+        finally:
+            (self._folder / sabotage.path).write_text(before)
+        return code == _FAILED, said
+
+    def run(self, tests: str) -> tuple[int, str]:
+        """Run some tests in the copy; returns the exit code and the end of what was said."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FARKEEP_"))}
+        python, options = str(self._folder / ".venv/bin/python"), ("-x", "-q", "-p", "no:cacheprovider")
+        command = [python, "-m", "pytest", *options, *tests.split()]
+        ended = subprocess.run(command, cwd=self._folder, env=kept, capture_output=True, text=True,
+                               timeout=TIMEOUT_S, check=False)  # fmt: skip
+        return ended.returncode, (ended.stdout + ended.stderr)[-600:]
