@@ -35,14 +35,14 @@ SABOTAGES = (
     Sabotage("the fact comes before manifest and reach", "siteagent/jobs/backup.py",
       "        home.snapshots.write(snapshot, data, reach)\n", "        late = home.snapshots.write\n", _ORDER),
     Sabotage("the fact comes before the packs", "siteagent/jobs/backup.py",
-      "        self._packs = self.store.finish()\n        snapshot", "        snapshot", _ORDER),
+      "        self._packs = self.store.finish()\n        snapshot", "        snapshot", "tests/e2e/test_cli_backup.py"),
     Sabotage("the manifest comes before the reach", "siteagent/store/snapshots.py",
       'write_durably(self._disk, f"{_REACHES}/{snapshot.hex()}", reach)\n        write_durably(self._disk, '
       'f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}", manifest)',
       'write_durably(self._disk, f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}", manifest)\n        write_durably(self._disk, '
       'f"{_REACHES}/{snapshot.hex()}", reach)', _ORDER),
     Sabotage("a backup that was called off is committed", "siteagent/jobs/backup.py",
-      "            self._request.finish()\n", "            pass\n", "tests/e2e/test_round_trip_sources.py"),
+      "            self._request.finish()\n", "            pass\n", "tests/e2e/test_cli_backup.py"),
     Sabotage("a worker's failure is forgotten", "siteagent/store/pipeline.py",
       "                self._failure = self._failure or _typed(error)\n", "                pass\n",
       f"{_CRASH}/test_failed_calls.py"),
