@@ -21,6 +21,9 @@ UNREADABLE = 4
 ANCESTOR = 8
 """A folder that is here only because a root lies below it."""
 
+FOLDER_KEY_MAX_BYTES = 32 << 10
+"""A folder whose key is longer is not entered when it is backed up; no page names one."""
+
 HOLE = bytes(32)
 """The chunk id that stands for a stretch of the file that holds no data."""
 

@@ -276,11 +276,12 @@ class Capture:
                 figures.alarms.append(SourceError(entry.path, "its content changed while size and times did not"))
 
     def _other(self, batch: Batch, place: int, before: Entry | None) -> Entry | None:
-        """Capture anything but a small plain file; None when it vanished."""
+        """Capture anything but a small plain file; None when it vanished (a folder stays: what is in it may come)."""
         try:
             return self._capture(batch, place, before)
-        except FileNotFoundError:
-            return None
+        except FileNotFoundError as error:
+            is_folder = batch.identities[place][0] >> 12 == _FOLDER_KIND
+            return self._unreadable(batch, place, error) if is_folder else None
         except OSError as error:
             return self._unreadable(batch, place, error)
 

@@ -37,81 +37,121 @@ def safe_component(name: bytes) -> bytes:
     return name
 
 
+class _Place:
+    """A folder below the root: once per folder, however deep it lies, since paths of its parts would add up."""
+
+    __slots__ = ("below", "handle", "is_entered", "is_plain", "name", "parent")
+
+    def __init__(self, parent: _Place | None, name: bytes, handle: int = -1) -> None:
+        self.parent, self.name, self.handle = parent, name, handle
+        self.below: dict[bytes, _Place] = {}
+        self.is_entered = self.is_plain = False
+
+
 class Confined:
     """A folder that is written into, with handles to the folders below it."""
 
     def __init__(self, handle: int, *, is_fresh: bool = False) -> None:
         """`handle`: the open folder, not closed here; `is_fresh`: it is empty, passes nothing on, and is all ours."""
-        self._root, self._is_fresh = handle, is_fresh
-        self._handles: OrderedDict[tuple[bytes, ...], int] = OrderedDict()
-        self._plain: set[tuple[bytes, ...]] = set()
-        self._entered: set[tuple[bytes, ...]] = set()
+        self._top, self._is_fresh = _Place(None, b"", handle), is_fresh
+        self._top.is_entered = True
+        self._open: OrderedDict[_Place, None] = OrderedDict()
+        self._newest: tuple[tuple[bytes, ...], _Place] = ((), self._top)
         raise_handle_limit()
+
+    def _place(self, path: tuple[bytes, ...]) -> _Place:
+        known, place = self._newest
+        if path == known:
+            return place
+        above = max(len(path) - 1, 0)
+        if above == 0 or path[:above] != known[:above]:
+            above, place = 0, self._top
+        else:
+            for _ in range(len(known) - above):
+                place = place.parent or self._top
+        for name in path[above:]:
+            below = place.below.get(name)
+            place.below[name] = place = below if below is not None else _Place(place, name)
+        self._newest = path, place
+        return place
 
     def is_plain(self, path: tuple[bytes, ...]) -> bool:
         """True for a folder made by this restore that inherited nothing: new entries in it have no surprises."""
-        return self._is_fresh or path in self._plain
+        return self._is_fresh or self._place(path).is_plain
 
     def folder(self, path: tuple[bytes, ...]) -> int:
         """An open handle to the folder at `path`, made when it is missing. Raises OSError or HostileError."""
-        if not path:
-            return self._root
-        handle = self._handles.get(path)
-        if handle is not None:
-            self._handles.move_to_end(path)
-            return handle
-        depth = len(path) - 1
-        while depth and path[:depth] not in self._handles:
-            depth -= 1
-        handle = self._handles[path[:depth]] if depth else self._root
-        for place in range(depth, len(path)):
-            below = path[: place + 1]
-            handle = self._handles[below] = self._enter(handle, safe_component(path[place]), below)
-            if len(self._handles) > _OPEN_MAX:
-                self._close_oldest(below)
-        return handle
+        place = self._place(path)
+        if place.handle >= 0 and place.is_entered:
+            if place is not self._top:
+                self._open.move_to_end(place)
+            return place.handle
+        way = [place]
+        while (above := way[-1].parent) is not None and (above.handle < 0 or not above.is_entered):
+            way.append(above)
+        for below in reversed(way):
+            self._keep(below, self._enter(_handle_above(below), below))
+        return place.handle
 
-    def _enter(self, parent: int, name: bytes, path: tuple[bytes, ...]) -> int:
-        if path not in self._entered:
+    def _keep(self, place: _Place, handle: int) -> None:
+        if place.handle >= 0:
+            os.close(place.handle)
+        place.handle = handle
+        self._open[place] = None
+        self._open.move_to_end(place)
+        if len(self._open) > _OPEN_MAX:
+            self._close_oldest()
+
+    def _enter(self, parent: int, place: _Place) -> int:
+        name = safe_component(place.name)
+        if not place.is_entered:
             with contextlib.suppress(FileExistsError):
-                self._make(parent, name, path)
-            self._entered.add(path)
+                self._make(parent, place)
+            place.is_entered = True
         try:
             return open_folder(parent, name)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
         os.unlink(name, dir_fd=parent)
-        self._make(parent, name, path)
+        self._make(parent, place)
         return os.open(name, _FOLDER, dir_fd=parent)
 
-    def _make(self, parent: int, name: bytes, path: tuple[bytes, ...]) -> None:
-        os.mkdir(name, 0o700, dir_fd=parent)
-        if path[:-1] in self._plain or inherits_nothing(parent):
-            self._plain.add(path)
+    def _make(self, parent: int, place: _Place) -> None:
+        os.mkdir(place.name, 0o700, dir_fd=parent)
+        if (place.parent is not None and place.parent.is_plain) or inherits_nothing(parent):
+            place.is_plain = True
 
     def existing(self, path: tuple[bytes, ...]) -> int | None:
         """A handle to a folder that is there already (to be closed by the caller), or None."""
-        handle = os.dup(self._root)
-        for name in path:
-            try:
-                below = os.open(safe_component(name), _FOLDER, dir_fd=handle)
-            except OSError:
-                return None
-            finally:
-                os.close(handle)
-            handle = below
-        return handle
+        place = self._place(path)
+        way = [place]
+        while way[-1].handle < 0 and (above := way[-1].parent) is not None:
+            way.append(above)
+        try:
+            for below in reversed(way):
+                if below.handle < 0:
+                    self._keep(below, os.open(safe_component(below.name), _FOLDER, dir_fd=_handle_above(below)))
+            return os.dup(place.handle)
+        except OSError:
+            return None
 
-    def _close_oldest(self, kept: tuple[bytes, ...]) -> None:
-        for path in list(self._handles)[: _OPEN_MAX // 2]:
-            if path != kept:
-                os.close(self._handles.pop(path))
+    def _close_oldest(self) -> None:
+        for _ in range(_OPEN_MAX // 2):
+            place, _ = self._open.popitem(last=False)
+            os.close(place.handle)
+            place.handle = -1
 
     def close(self) -> None:
         """Close all handles."""
-        while self._handles:
-            os.close(self._handles.popitem()[1])
+        while self._open:
+            place, _ = self._open.popitem()
+            os.close(place.handle)
+            place.handle = -1
+
+
+def _handle_above(place: _Place) -> int:
+    return place.parent.handle if place.parent is not None else -1
 
 
 def open_folder(parent: int | None, name: bytes) -> int:

@@ -13,26 +13,22 @@ import os
 import stat
 from collections.abc import Iterable
 
+from shared.errors import DamagedError
 from shared.sealing import digest, keyed_id
 from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, HOLE, LINK
 from siteagent.disk.confined import NEW_FILE, discard, new_file, remove_entry, safe_component, write_all
-from siteagent.restore.metadata import Applier, Wanted
+from siteagent.restore.metadata import Applier, Wanted, wanted_of
 from siteagent.store.chunklist import Piece
 from siteagent.store.entry import Entry
 from siteagent.store.reader import SegmentReader
 
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_NODES = {FIFO: stat.S_IFIFO, CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
+_FORMATS = {FIFO: stat.S_IFIFO, CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, LINK: stat.S_IFLNK}
 
 
 def temporary_name(name: bytes) -> bytes:
     """The name a file has while it is written: the same for the same file, so that the next try replaces it."""
     return b".farkeep-" + digest(name).hex()[:24].encode() + b".part"
-
-
-def wanted_of(entry: Entry, xattrs: bytes) -> Wanted:
-    """The metadata an entry shall have."""
-    return Wanted(entry.mode, entry.uid, entry.gid, entry.mtime_ns, xattrs)
 
 
 class FileWriter:
@@ -76,13 +72,14 @@ class FileWriter:
         return True
 
     def mend(self, folder: int, name: bytes, about: os.stat_result, wanted: Wanted) -> bool:
-        """Apply metadata to an entry that is there (not a link), through a handle that follows nothing."""
+        """Apply metadata to an entry that is there, through a handle that follows nothing."""
         handle = os.open(name, _PATH_ONLY, dir_fd=folder)
         try:
             now = os.fstat(handle)
             if (now.st_dev, now.st_ino) != (about.st_dev, about.st_ino):
-                raise OSError(errno.ESTALE, "it was replaced while it was restored")
-            return self.applier.full(b"/proc/self/fd/%d" % handle, about, wanted)
+                raise replaced()
+            where, has_mode = b"/proc/self/fd/%d" % handle, not stat.S_ISLNK(now.st_mode)
+            return self.applier.full(where, about, wanted, has_mode=has_mode)
         finally:
             os.close(handle)
 
@@ -92,13 +89,17 @@ class FileWriter:
         except PermissionError:
             return False
         try:
+            reached = 0
             for at, piece in placed:
+                reached = at + piece.length
+                if reached > entry.size:
+                    return False
                 if piece.chunk_id == HOLE:
                     if not _is_hole(handle, at, piece.length):
                         return False
                 elif keyed_id(self._chunk_key, os.pread(handle, piece.length, at)) != piece.chunk_id:
                     return False
-            return True
+            return reached == entry.size
         finally:
             os.close(handle)
 
@@ -114,19 +115,36 @@ class FileWriter:
             raise
         return handle
 
-    def open_part(self, folder: int, entry: Entry) -> int:
-        """Open the temporary file of an entry that `begin` made."""
-        return os.open(temporary_name(entry.name), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    def open_part(self, folder: int, entry: Entry, identity: tuple[int, int]) -> int:
+        """Open the temporary file of an entry that `begin` made: this (device, inode) and no other."""
+        handle = os.open(temporary_name(entry.name), os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                         dir_fd=folder)  # fmt: skip
+        about = os.fstat(handle)
+        if (about.st_dev, about.st_ino) != identity:
+            os.close(handle)
+            raise replaced()
+        return handle
 
-    def fill(self, handle: int, placed: Iterable[tuple[int, Piece]], start: int, stop: int) -> int:
-        """Write the pieces that begin from `start` on and before `stop`, holes excepted; returns the bytes written."""
-        written = 0
+    def fill(self, handle: int, entry: Entry, placed: Iterable[tuple[int, Piece]], start: int, stop: int) -> int:
+        """Write the pieces that begin from `start` on and before `stop`, holes excepted; returns the bytes written.
+
+        Raises DamagedError when they do not reach from there to there within the size of the entry.
+        """
+        written, reached = 0, start
         for at, piece in placed:
+            if at + piece.length > entry.size:
+                raise lying(entry)
             if at >= stop:
                 break
+            reached = at + piece.length
             if at >= start and piece.chunk_id != HOLE:
-                write_all(handle, self._reader.chunk(piece.segment, piece.chunk_id), at)
+                data = self._reader.chunk(piece.segment, piece.chunk_id)
+                if len(data) != piece.length:
+                    raise lying(entry)
+                write_all(handle, data, at)
                 written += piece.length
+        if reached < stop:
+            raise lying(entry)
         return written
 
     def finish(self, folder: int, entry: Entry, handle: int, xattrs: bytes) -> None:
@@ -162,34 +180,29 @@ class FileWriter:
         with contextlib.suppress(FileNotFoundError):
             about = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if self._is_same_special(folder, entry, target, about):
-                self._special_metadata(folder, entry, xattrs, about)
+                self.mend(folder, name, about, wanted_of(entry, xattrs))
                 return False
             remove_entry(folder, name)
         if entry.type == LINK:
             os.symlink(target, name, dir_fd=folder)
         else:
             try:
-                os.mknod(name, _NODES[entry.type] | entry.mode & 0o777, entry.device, dir_fd=folder)
+                os.mknod(name, _FORMATS[entry.type] | entry.mode & 0o777, entry.device, dir_fd=folder)
             except OSError as error:
                 self.applier.refuse("device nodes", error)
                 return False
-        self._special_metadata(folder, entry, xattrs, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_IFMT(about.st_mode) != _FORMATS[entry.type] or about.st_nlink > 1:
+            raise replaced()
+        self.mend(folder, name, about, wanted_of(entry, xattrs))
         return True
 
     def _is_same_special(self, folder: int, entry: Entry, target: bytes, about: os.stat_result) -> bool:
-        if stat.S_IFMT(about.st_mode) != stat.S_IFMT(entry.mode) or (about.st_nlink > 1 and not entry.link_group):
+        if stat.S_IFMT(about.st_mode) != _FORMATS[entry.type] or (about.st_nlink > 1 and not entry.link_group):
             return False
         if entry.type == LINK:
             return os.readlink(entry.name, dir_fd=folder) == target
         return entry.type == FIFO or about.st_rdev == entry.device
-
-    def _special_metadata(self, folder: int, entry: Entry, xattrs: bytes, about: os.stat_result) -> None:
-        wanted = wanted_of(entry, xattrs)
-        if entry.type != LINK:
-            self.mend(folder, entry.name, about, wanted)
-            return
-        where = b"/proc/self/fd/%d/%s" % (folder, entry.name)
-        self.applier.full(where, about, wanted, follow=False)
 
     def link(self, first: tuple[int, bytes], folder: int, name: bytes) -> bool:
         """Make `name` another name of a file that was restored before. True when it was not one yet."""
@@ -203,6 +216,17 @@ class FileWriter:
         os.link(first[1], temporary, src_dir_fd=first[0], dst_dir_fd=folder, follow_symlinks=False)
         self.replace(folder, temporary, safe_component(name))
         return True
+
+
+def replaced() -> OSError:
+    """The error for something that is not what this restore made."""
+    return OSError(errno.ESTALE, "it was replaced while it was restored")
+
+
+def lying(entry: Entry) -> DamagedError:
+    """The error for an entry whose pieces contradict it."""
+    return DamagedError("the pieces of a file do not add up to its size", subject=os.fsdecode(entry.path),
+                        next_step="run `farkeep verify --read-data`")
 
 
 def _is_hole(handle: int, at: int, length: int) -> bool:

@@ -27,9 +27,11 @@ class WindowRequest(msgspec.Struct, frozen=True, tag="window"):
 
 
 class PartRequest(msgspec.Struct, frozen=True, tag="part"):
-    """Write bytes `start` to `stop` of a large file into its temporary file."""
+    """Write bytes `start` to `stop` of a large file into its temporary file, which is that device's inode."""
 
     entry: RowRef
+    device: int
+    inode: int
     start: int
     stop: int
 
@@ -38,9 +40,9 @@ Request = WindowRequest | PartRequest
 
 
 class FolderNote(msgspec.Struct, frozen=True, array_like=True):
-    """A folder whose metadata is applied when everything below it is done; `path` below the target."""
+    """A folder (its key) whose metadata is applied when everything below it is done."""
 
-    path: tuple[bytes, ...]
+    folder: bytes
     mode: int
     uid: int
     gid: int

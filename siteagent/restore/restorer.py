@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 from shared.errors import FarkeepError
-from shared.tree import FILE, FOLDER
+from shared.tree import FILE, FOLDER, path_of
 from siteagent.disk.confined import Confined
 from siteagent.restore.crew import Crew
 from siteagent.restore.messages import Answer, FolderNote, PartRequest, RowRef, WindowRequest
@@ -57,7 +57,7 @@ class Restorer:
         self._hard_links()
         if root is not None and root.type == FOLDER:
             xattrs = self._worker.catalog.xattrs(root)
-            self.total.folders.append(FolderNote((), root.mode, root.uid, root.gid, root.mtime_ns, xattrs))
+            self.total.folders.append(FolderNote(prefix, root.mode, root.uid, root.gid, root.mtime_ns, xattrs))
         self._folder_metadata()
         self._confined.close()
         return self.total.answer
@@ -76,7 +76,7 @@ class Restorer:
                 handle = self._begin(entry)
                 if handle is not None:
                     begun.append((ref, entry, handle))
-                    requests += list(_parts(ref, entry.size))
+                    requests += _parts(ref, entry.size, os.fstat(handle))
         errors_before = len(self.total.answer.errors)
         self._crew.perform(requests, self.total.take)
         failed = {path for path, _ in self.total.answer.errors[errors_before:]}
@@ -154,13 +154,13 @@ class Restorer:
     def _folder_metadata(self) -> None:
         applier = self._worker.writer.applier
         applier.not_applied, applier.reasons = 0, None
-        for note in sorted(self.total.folders, key=lambda note: note.path, reverse=True):
+        for note in sorted(self.total.folders, key=lambda note: note.folder, reverse=True):
             try:
-                handle = self._confined.folder(note.path)
+                handle = self._confined.folder(self._worker.mapping.folder(note.folder))
                 wanted = Wanted(note.mode, note.uid, note.gid, note.mtime_ns, note.xattrs)
                 applier.full(handle, os.fstat(handle), wanted)
             except (OSError, FarkeepError) as error:
-                note_error(self.total.answer, b"/" + b"/".join(note.path), error)
+                note_error(self.total.answer, path_of(note.folder, b""), error)
         extra = Answer(not_applied=applier.not_applied, reasons=sorted(applier.reasons or ()))
         self.total.answer.add(extra)
 
@@ -204,10 +204,10 @@ def size_below(catalog: Catalog, prefix: bytes) -> tuple[int, int]:
     return sum(row.entries for row in rows), sum(row.size_bytes for row in rows)
 
 
-def _parts(ref: RowRef, size: int) -> Iterator[PartRequest]:
+def _parts(ref: RowRef, size: int, about: os.stat_result) -> Iterator[PartRequest]:
     step = max(PART_BYTES, -(-size // _PARTS_MAX))
     for start in range(0, size, step):
-        yield PartRequest(ref, start, min(size, start + step))
+        yield PartRequest(ref, about.st_dev, about.st_ino, start, min(size, start + step))
 
 
 def sync_target(handle: int) -> None:

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterator
 
 from shared.errors import DamagedError, FarkeepError, HostileError
-from shared.tree import FILE, FOLDER, HOLE, UNREADABLE, components_of, path_of
+from shared.tree import FILE, FOLDER, HOLE, UNREADABLE, child_folder, components_of, path_of
 from siteagent.disk.confined import Confined, are_safe, safe_component
-from siteagent.restore.filewriter import FileWriter
+from siteagent.restore.filewriter import FileWriter, lying
 from siteagent.restore.messages import Answer, FolderNote, PartRequest, Request, RowRef, WindowRequest
 from siteagent.restore.metadata import Applier
 from siteagent.sources.base import Selection
@@ -62,9 +62,17 @@ class Mapping:
 
     def folder(self, folder: bytes) -> tuple[bytes, ...]:
         """Path of a folder below the target."""
-        if self._folder[0] is not folder and self._folder[0] != folder:
-            self._folder = folder, tuple(components_of(folder)[self._depth :])
-        return self._folder[1]
+        known, path = self._folder
+        if known is not folder and known != folder:
+            inside = known + b"\0"
+            if known and folder.startswith(inside):
+                path = (*path, *components_of(folder[len(inside) :]))
+            elif folder and known.startswith(folder + b"\0") and folder.startswith(self.prefix):
+                path = path[: folder.count(b"\0") + 1 - self._depth]
+            else:
+                path = tuple(components_of(folder)[self._depth :])
+            self._folder = folder, path
+        return path
 
 
 class Worker:
@@ -160,8 +168,8 @@ class Worker:
 
     def folder_note(self, entry: Entry) -> FolderNote:
         """What is to be applied to a folder in the end."""
-        path = (*self.mapping.folder(entry.folder), entry.name)
-        return FolderNote(path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, self.catalog.xattrs(entry))
+        folder = child_folder(entry.folder, entry.name)
+        return FolderNote(folder, entry.mode, entry.uid, entry.gid, entry.mtime_ns, self.catalog.xattrs(entry))
 
     def _special(self, entry: Entry) -> None:
         try:
@@ -193,6 +201,8 @@ class Worker:
 
     def _write_fresh(self, folder: int, entry: Entry, data: bytes | memoryview) -> bool:
         """Write a file where nothing can be yet; False when there was something after all."""
+        if len(data) != entry.size:
+            raise lying(entry)
         try:
             self.writer.fresh(folder, entry, data, self.catalog.xattrs(entry) if entry.xattrs else b"")
         except FileExistsError:
@@ -211,7 +221,7 @@ class Worker:
         """Write a whole file beside what is there, and rename it over."""
         handle = self.writer.begin(folder, entry)
         try:
-            count = self.writer.fill(handle, self.catalog.placed(entry), 0, entry.size)
+            count = self.writer.fill(handle, entry, self.catalog.placed(entry), 0, entry.size)
         except BaseException:
             self.writer.give_up(folder, entry, handle)
             raise
@@ -225,10 +235,11 @@ class Worker:
             entry = self.entry(request.entry)
             from_path = entry.path
             folder = self._confined.folder(self.mapping.folder(entry.folder))
-            handle = self.writer.open_part(folder, entry)
+            handle = self.writer.open_part(folder, entry, (request.device, request.inode))
             try:
                 placed = self.catalog.placed(entry, request.start)
-                self._answer.bytes_written += self.writer.fill(handle, placed, request.start, request.stop)
+                count = self.writer.fill(handle, entry, placed, request.start, request.stop)
+                self._answer.bytes_written += count
             finally:
                 os.close(handle)
         except (OSError, FarkeepError) as error:

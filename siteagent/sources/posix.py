@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from itertools import chain, islice, takewhile
 from operator import itemgetter
 
-from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, child_folder, path_of
+from shared.tree import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    FIFO,
+    FILE,
+    FOLDER,
+    FOLDER_KEY_MAX_BYTES,
+    LINK,
+    child_folder,
+    path_of,
+)
 from siteagent.disk.confined import raise_handle_limit
 from siteagent.sources.base import Batch, Metadata, Reader, Selection, Skipped, SmallFile, SourceError
 from siteagent.sources.posixfile import PosixReader, identity_of, open_file, read_small_files
@@ -32,7 +42,6 @@ _INLINE_MAX = 4096
 _OPEN_FOLDERS_MAX = 400
 _PART_ENTRIES = 1 << 14
 """Entries of one folder that are looked at together: a million at once would take a gigabyte."""
-_FOLDER_KEY_MAX = 32 << 10
 _CACHE_TAG, _CACHE_SIGNATURE = b"CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 
 
@@ -81,7 +90,7 @@ class PosixView:
 
     def _parts(self, folder: _Folder) -> Iterator[Batch]:
         """A folder's entries: at once, or in parts when there are very many."""
-        if len(folder.key) > _FOLDER_KEY_MAX:
+        if len(folder.key) > FOLDER_KEY_MAX_BYTES:
             self._fail(folder.key, b"", "the path is longer than 32 KiB")
             return
         try:
@@ -120,7 +129,8 @@ class PosixView:
         children = folder.node.children if folder.node else {}
         is_way = folder.root is None
         ancestors = frozenset(name for name, node in children.items() if is_way and node.root is None)
-        followed = frozenset(name for name in children if name in names and _is_link(handle, name))
+        followed = frozenset(name for name, node in children.items()
+                             if (is_way or node.root is not None) and name in names and _is_link(handle, name))
         return Batch(folder.key, names, list(map(identity_of, facts)), facts, handle, ancestors, followed)
 
     def _scan(self, folder: _Folder, handle: int,
@@ -143,8 +153,9 @@ class PosixView:
             is_root = name in children and children[name].root is not None
             try:
                 found.append((name, os.stat(name, dir_fd=handle, follow_symlinks=is_root)))
-            except FileNotFoundError:
-                continue
+            except FileNotFoundError as error:
+                if is_root:
+                    self._fail(folder.key, name, error.strerror or str(error))
             except OSError as error:
                 self._fail(folder.key, name, error.strerror or str(error))
         return found
@@ -185,6 +196,8 @@ class PosixView:
     def _subfolders(self, folder: _Folder, batch: Batch) -> list[_Folder]:
         result = []
         children = folder.node.children if folder.node else {}
+        if folder.root is not None and children:
+            self._note_out_of_reach(folder, batch, children)
         for place in [at for at, identity in enumerate(batch.identities) if identity[0] >> 12 == _FOLDER_KIND]:
             name, about = batch.names[place], batch.facts[place]
             node = children.get(name)
@@ -203,16 +216,31 @@ class PosixView:
             result.append(below)
         return result
 
+    def _note_out_of_reach(self, folder: _Folder, batch: Batch, children: dict[bytes, Node]) -> None:
+        """Roots that were named below another one, where a link (never followed there) stands in the way to them."""
+        for name, identity in zip(batch.names, batch.identities, strict=True):
+            node = children.get(name)
+            if node is not None and node.root is None and identity[0] >> 12 != _FOLDER_KIND:
+                way = os.fsdecode(path_of(folder.key, name))
+                reason = f"{way} on the way to it is no folder, and no link below a root is followed"
+                self.skipped.errors += [SourceError(root, reason) for root in node.roots()]
+
     def _handle(self, folder: _Folder) -> int:
-        if folder.handle < 0:
-            if len(self._open) >= _OPEN_FOLDERS_MAX:
-                self._close_folders(_OPEN_FOLDERS_MAX // 2)
-            flags = _FOLDER_FLAGS if folder.is_followed else _FOLDER_FLAGS | os.O_NOFOLLOW
-            if folder.parent is None:
-                folder.handle = os.open(b"/", flags)
+        """A folder's handle; those above it that were closed are opened again, however many there are."""
+        way: list[_Folder] = []
+        above: _Folder | None = folder
+        while above is not None and above.handle < 0:
+            way.append(above)
+            above = above.parent
+        for below in reversed(way):
+            flags = _FOLDER_FLAGS if below.is_followed else _FOLDER_FLAGS | os.O_NOFOLLOW
+            if below.parent is None:
+                below.handle = os.open(b"/", flags)
             else:
-                folder.handle = os.open(folder.name, flags, dir_fd=self._handle(folder.parent))
-            self._open.append(folder)
+                below.handle = os.open(below.name, flags, dir_fd=below.parent.handle)
+            self._open.append(below)
+            if len(self._open) > _OPEN_FOLDERS_MAX:
+                self._close_folders(_OPEN_FOLDERS_MAX // 2)
         return folder.handle
 
     def _close_folders(self, count: int) -> None:
@@ -305,9 +333,8 @@ def _is_cache(handle: int) -> bool:
         return False
     try:
         return os.read(tag, len(_CACHE_SIGNATURE)) == _CACHE_SIGNATURE
-    except OSError as error:
-        if error.errno == errno.EISDIR:
-            return False
-        raise
+    except OSError:
+        # A folder of that name, or a tag that cannot be read: what is no cache for sure is backed up.
+        return False
     finally:
         os.close(tag)

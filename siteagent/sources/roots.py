@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from msgspec import Struct, field
 
@@ -14,6 +15,15 @@ class Node(Struct):
 
     root: bytes | None = None
     children: dict[bytes, Node] = field(default_factory=dict)
+
+    def roots(self) -> Iterator[bytes]:
+        """The roots here and below."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            if node.root is not None:
+                yield node.root
+            waiting += node.children.values()
 
 
 def absolute_root(path: bytes, working_folder: bytes) -> bytes:
