@@ -7,18 +7,31 @@ leading `/`. Holes are written as zeros, because a sparse member must be describ
 
 from __future__ import annotations
 
+import heapq
 import os
 
 from msgspec import Struct, field
 
 from shared.errors import HostileError
-from shared.tree import BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, FILE, FOLDER, LINK, UNREADABLE, components_of
+from shared.tree import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    FIFO,
+    FILE,
+    FOLDER,
+    LINK,
+    UNREADABLE,
+    child_folder,
+    components_of,
+)
+from siteagent.disk.confined import safe_component
 from siteagent.home import Home
 from siteagent.jobs.content import Sink, chunk_key, pieces
 from siteagent.jobs.reading import find_entry, folder_below, reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.restore import pax
+from siteagent.restore.restorer import one_file
 from siteagent.sources.base import SourceError
 from siteagent.sources.xattrs import decode_xattrs
 from siteagent.store.catalog import Catalog
@@ -59,23 +72,39 @@ def write_archive(home: Home, snapshot: SnapshotEntry, path: bytes | None, who: 
 class _Archive:
     def __init__(self, home: Home, catalog: Catalog, key: bytes, sink: Sink) -> None:
         self._home, self._catalog, self._key, self._sink = home, catalog, key, sink
-        self._links: dict[int, bytes] = {}
+        self._links: dict[tuple[object, ...], bytes] = {}
+        self._expected: list[bytes] = []
+        self._folder: bytes | None = None
         self.result = ArchiveResult()
 
     def write(self, top: Entry | None) -> None:
         """Everything that an entry (None: `/`) stands for, and the end of the archive."""
         if top is not None and top.type != FOLDER:
-            self._member(top, top.name)
+            self._member(top, safe_component(top.name))
         else:
             folder = folder_below(top)
             depth = len(components_of(folder))
             if top is not None:
                 self._member(top, b"./")
+            self._expected = [folder]
             for entry in self._catalog.below(folder):
+                self._require_folder(entry)
                 below = [*components_of(entry.folder)[depth:], entry.name]
-                prefix = b"./" if depth else b""
-                self._member(entry, prefix + b"/".join(map(_safe, below)) + (b"/" if entry.type == FOLDER else b""))
+                start, end = b"./" if depth else b"", b"/" if entry.type == FOLDER else b""
+                self._member(entry, start + b"/".join(map(safe_component, below)) + end)
         self._put(pax.END)
+
+    def _require_folder(self, entry: Entry) -> None:
+        """Refuse an entry whose folder did not come as one before: unpacking it could follow what came instead."""
+        if entry.folder != self._folder:
+            while self._expected and self._expected[0] < entry.folder:
+                heapq.heappop(self._expected)
+            if not self._expected or heapq.heappop(self._expected) != entry.folder:
+                raise HostileError("an entry lies in what is no folder", subject=os.fsdecode(entry.path),
+                                   next_step="do not unpack this snapshot; run `farkeep verify`")
+            self._folder = entry.folder
+        if entry.type == FOLDER:
+            heapq.heappush(self._expected, child_folder(entry.folder, entry.name))
 
     def _member(self, entry: Entry, name: bytes) -> None:
         if entry.flags & UNREADABLE:
@@ -83,12 +112,12 @@ class _Archive:
             return
         self.result.members += 1
         self.result.files += entry.type == FILE
-        known = self._links.get(entry.link_group) if entry.link_group else None
+        known = self._links.get(one_file(entry)) if entry.link_group else None
         if known is not None:
             self._put(pax.header(self._described(entry, name, pax.HARD_LINK, 0, known)))
             return
         if entry.link_group:
-            self._links[entry.link_group] = name
+            self._links[one_file(entry)] = name
         if entry.type != FILE:
             target = self._catalog.target(entry) if entry.type == LINK else b""
             self._put(pax.header(self._described(entry, name, _KINDS[entry.type], 0, target)))
@@ -107,11 +136,3 @@ class _Archive:
         if len(data):
             self._sink(data)
             self.result.bytes_written += len(data)
-
-
-def _safe(component: bytes) -> bytes:
-    """Refuse a name that would lead out of where the archive is unpacked."""
-    if not component or component in (b".", b"..") or b"/" in component or b"\0" in component:
-        raise HostileError("a stored name is no single component of a path", subject=repr(component[:80]),
-                           next_step="do not unpack this snapshot; run `farkeep verify` and ask where it came from")
-    return component

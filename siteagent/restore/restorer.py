@@ -105,10 +105,10 @@ class Restorer:
         claimed: set[tuple[int, int]] = set()
         for ref in self.total.links:
             with self._noting(ref) as entry:
-                known = first.get(_file_of(entry))
+                known = first.get(one_file(entry))
                 if known is None:
                     self._first_name(entry, claimed, present)
-                    first[_file_of(entry)] = entry
+                    first[one_file(entry)] = entry
                     continue
                 source = self._worker.mapping.folder(known.folder)
                 folder = self._confined.folder(self._worker.mapping.folder(entry.folder))
@@ -165,7 +165,7 @@ class Restorer:
         self.total.answer.add(extra)
 
 
-def _file_of(entry: Entry) -> _File:
+def one_file(entry: Entry) -> _File:
     """What all names of one file have in common.
 
     The group alone would not do: numbers of devices are given anew whenever a machine starts.

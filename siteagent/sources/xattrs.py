@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from shared.errors import DamagedError
+from shared.errors import DamagedError, HostileError
 
 ABSENT = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS}
 VALUE_MAX = 1 << 16
@@ -49,7 +49,7 @@ def encode_xattrs(pairs: dict[bytes, bytes]) -> bytes:
 
 
 def decode_xattrs(data: bytes) -> dict[bytes, bytes]:
-    """Decode attributes; raises DamagedError."""
+    """Decode attributes; raises DamagedError or HostileError."""
     pairs: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):
@@ -57,6 +57,10 @@ def decode_xattrs(data: bytes) -> dict[bytes, bytes]:
         end = middle + int.from_bytes(data[at + 2 : at + 6], "little")
         if end > len(data) or at + 6 > len(data) or len(pairs) >= ATTRIBUTES_MAX:
             raise DamagedError("extended attributes are not well formed", next_step="run `farkeep verify --read-data`")
-        pairs[data[at + 6 : middle]] = data[middle:end]
+        name = data[at + 6 : middle]
+        if not name or 0 in name:
+            raise HostileError("an extended attribute has no name",
+                               next_step="do not trust where this came from; run `farkeep verify`")
+        pairs[name] = data[middle:end]
         at = end
     return pairs

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterator
+from operator import ge
 from typing import NamedTuple
 
 from shared.errors import HostileError
-from shared.tree import HOLE, key_of
+from shared.tree import HOLE, LINK, key_of
 from siteagent.store.chunklist import ListLeaf, PageSource, Piece, read_leaves
 from siteagent.store.entry import Entry
+from siteagent.store.entrycheck import first_key, last_key
 from siteagent.store.names import SegmentName
 from siteagent.store.page import ENTRY_INDEX, LEVELS_MAX, Child, EntryPage, decode_index, decode_value
 
@@ -35,7 +38,10 @@ class Leaf(NamedTuple):
 
 def read_entries(source: PageSource, row: Child) -> EntryPage:
     """The entry page that a row of the index names; raises DamagedError or HostileError."""
-    return EntryPage(source.chunk(row.segment, row.page_id), source.side(row.segment, row.page_id))
+    page = EntryPage(source.chunk(row.segment, row.page_id), source.side(row.segment, row.page_id))
+    if row.last_key and last_key(page.folders, page.names) != row.last_key:
+        raise _out_of_order()
+    return page
 
 
 def read_index(source: PageSource, row: Child, level: int) -> list[Child]:
@@ -44,7 +50,15 @@ def read_index(source: PageSource, row: Child, level: int) -> list[Child]:
     kind, found, children = decode_index(page, side)
     if kind != ENTRY_INDEX or found != level or level > LEVELS_MAX:
         raise HostileError("a catalog is not level", next_step="run `farkeep verify --read-data`")
+    keys = [child.last_key for child in children]
+    if not keys or any(map(ge, keys, keys[1:])) or (row.last_key and keys[-1] != row.last_key):
+        raise _out_of_order()
     return children
+
+
+def _out_of_order() -> HostileError:
+    """Keys that rise are also what keeps a page from standing in a catalog twice, or in itself."""
+    return HostileError("a catalog's entries are out of order", next_step="run `farkeep verify --read-data`")
 
 
 class Catalog:
@@ -57,17 +71,23 @@ class Catalog:
         """Entry pages in key order, from the first that may hold a key >= `from_key`."""
         if self.root.page_id:
             row = Child(b"", self.root.page_id, 0, 0, self.root.segment)
-            yield from self._below(row, self.root.level, from_key, is_last=True)
+            yield from self._below(row, self.root.level, from_key, b"", is_last=True)
 
-    def _below(self, row: Child, level: int, from_key: bytes, *, is_last: bool) -> Iterator[Leaf]:
+    def _below(self, row: Child, level: int, from_key: bytes, after: bytes, *, is_last: bool) -> Iterator[Leaf]:
+        """`after`: the last key before this page, as far as that is known."""
         if level == 0:
-            yield Leaf(read_entries(self._source, row), row, is_last)
+            page = read_entries(self._source, row)
+            if after and first_key(page.folders, page.names) <= after:
+                raise _out_of_order()
+            yield Leaf(page, row, is_last)
             return
         children = read_index(self._source, row, level)
         start = bisect_left(children, from_key, key=lambda child: child.last_key) if from_key else 0
+        after = children[start - 1].last_key if start else after
         for number in range(start, len(children)):
-            last = is_last and number == len(children) - 1
-            yield from self._below(children[number], level - 1, from_key if number == start else b"", is_last=last)
+            last, wanted = is_last and number == len(children) - 1, from_key if number == start else b""
+            yield from self._below(children[number], level - 1, wanted, after, is_last=last)
+            after = children[number].last_key
 
     def index_rows(self) -> Iterator[tuple[Child, int]]:
         """(row, level) of every page, parents first; entry pages (level 0) are not read."""
@@ -125,9 +145,13 @@ class Catalog:
         return stored[1:] if stored[0] == 0 else decode_value(self._source.chunk(segment, stored[5:37]))
 
     def target(self, entry: Entry) -> bytes:
-        """The target of a link."""
+        """The target of a link; raises HostileError for one that no link has."""
         at = len(entry.segments) - 1 - (entry.xattrs[:1] == b"\1")
-        return self.value(entry.target, entry.segments[at] if entry.target[:1] == b"\1" else b"")
+        target = self.value(entry.target, entry.segments[at] if entry.target[:1] == b"\1" else b"")
+        if entry.type == LINK and (not target or 0 in target):
+            raise HostileError("a link leads nowhere at all", subject=os.fsdecode(entry.path),
+                               next_step="do not trust where this came from; run `farkeep verify`")
+        return target
 
     def xattrs(self, entry: Entry) -> bytes:
         """The encoded extended attributes."""

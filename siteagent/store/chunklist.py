@@ -172,11 +172,17 @@ def list_segments(source: PageSource, tree: bytes, segment: SegmentName) -> set[
 
 
 def list_pages(source: PageSource, tree: bytes, segment: SegmentName) -> Iterator[tuple[bytes, SegmentName, int]]:
-    """(page id, segment, level) of every page of a chunk list, parents first."""
-    yield tree[1:], segment, tree[0]
+    """(page id, segment, level) of every page of a chunk list, parents first, each once however often it is named."""
     if tree[0] > LEVELS_MAX:
         raise HostileError(f"a chunk list is {tree[0]} levels deep", next_step="run `farkeep verify --read-data`")
-    if tree[0]:
-        _, _, children = decode_index(source.chunk(segment, tree[1:]), source.side(segment, tree[1:]))
-        for child in children:
-            yield from list_pages(source, bytes((tree[0] - 1,)) + child.page_id, child.segment)
+    waiting, seen = [(tree[1:], segment, tree[0])], {(tree[1:], segment)}
+    while waiting:
+        page_id, page_segment, level = waiting.pop()
+        yield page_id, page_segment, level
+        if level == 0:
+            continue
+        _, _, children = decode_index(source.chunk(page_segment, page_id), source.side(page_segment, page_id))
+        for child in reversed(children):
+            if (child.page_id, child.segment) not in seen:
+                seen.add((child.page_id, child.segment))
+                waiting.append((child.page_id, child.segment, level - 1))

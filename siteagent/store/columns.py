@@ -183,6 +183,16 @@ class Columns:
         """A column of `count` integers."""
         return read_integers(self.raw(column), count)
 
+    def integers_within(self, column: int, count: int, low: int, high: int) -> list[int]:
+        """A column of `count` integers, none smaller than `low` or larger than `high`; raises HostileError."""
+        values, head = self.integers(column, count), self.raw(column)
+        base = int.from_bytes(head[2 : 2 + head[1]], "little", signed=True)
+        if (base < low or base + (1 << 8 * head[0]) - 1 > high) and values and not low <= min(values) <= max(
+                values) <= high:  # fmt: skip
+            raise HostileError(f"column {column} of a stored table has values that no writer has",
+                               next_step="do not trust where this came from; run `farkeep verify`")
+        return values
+
     def blobs(self, column: int, count: int) -> list[bytes]:
         """A column of `count` byte strings."""
         return read_blobs(self.raw(column), count)

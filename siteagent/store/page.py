@@ -57,6 +57,7 @@ from siteagent.store.columns import (
     split_items,
 )
 from siteagent.store.entry import Entry
+from siteagent.store.entrycheck import LIMITS, require_order, require_references
 from siteagent.store.nameruns import decode_names, encode_names
 from siteagent.store.names import NAME_BYTES, SegmentName
 
@@ -208,6 +209,7 @@ class EntryPage:
             (folder, end - run, end)
             for folder, run, end in zip(columns.blobs(1, folder_count), runs, ends, strict=True)
         ]  # fmt: skip
+        require_order(self.folders, self.names)
         self._page = page
         self._rows: list[Entry] | None = None
         self._fields: list[Sequence[Any]] | None = None
@@ -217,7 +219,7 @@ class EntryPage:
         """One integer column."""
         known = self._numbers.get(column)
         if known is None:
-            known = self._numbers[column] = self._columns.integers(column, self.count)
+            known = self._numbers[column] = self._columns.integers_within(column, self.count, *LIMITS[column])
         return known
 
     @property
@@ -268,6 +270,7 @@ class EntryPage:
         ids = _cut_ids(columns.fixed(21, _ID), counts)
         lengths = _cut_lengths(columns, counts)
         trees, targets, xattrs = columns.blobs(23, count), columns.blobs(24, count), columns.blobs(25, count)
+        require_references(ids, lengths, trees, targets, xattrs)
         segments = _cut_segments(self.side, ids, trees, targets, xattrs)
         numbers = [self.numbers(column) for column in range(4, 15)]
         return [folders, self.names, *numbers, ids, lengths, trees, targets, xattrs, segments, self._extras()]
@@ -356,7 +359,7 @@ def decode_chunks(page: bytes | memoryview, side: bytes) -> list[tuple[bytes, in
     _, _, count, _ = read_header(page, (CHUNKS,))
     columns = Columns(memoryview(page)[HEADER_BYTES:], _KNOWN_ROWS)
     ids, lengths = split_items(columns.fixed(1, _ID), _ID), columns.integers(2, count)
-    if len(ids) != count or (lengths and min(lengths) < 0):
+    if len(ids) != count or (lengths and min(lengths) < 1):
         raise damaged("a chunk list contradicts itself")
     segments = iter(decode_side(side, sum(1 for chunk_id in ids if chunk_id != HOLE)))
     return [

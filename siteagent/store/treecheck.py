@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from shared.errors import DamagedError, FarkeepError
-from shared.tree import FILE, UNREADABLE, path_of
+from shared.errors import DamagedError, FarkeepError, HostileError
+from shared.tree import FILE, LINK, UNREADABLE, components_of, path_of
+from siteagent.disk.confined import are_safe
 from siteagent.store.catalog import EMPTY, Catalog, Root
 from siteagent.store.entry import Entry
 from siteagent.store.listcheck import UNKNOWN, ListCheck
@@ -51,7 +52,8 @@ class TreeCheck:
             self._check_page(row, root.level, needs)
         return needs
 
-    def _check_page(self, row: Child, level: int, needs: Needs) -> None:
+    def _check_page(self, row: Child, level: int, needs: Needs, after: bytes = b"") -> None:
+        """`after`: the last key before this page."""
         needs.segments.add(row.segment)
         try:
             side = self._reader.side(row.segment, row.page_id)
@@ -60,7 +62,7 @@ class TreeCheck:
             is_new = (row.page_id, row.segment) not in self._seen
             children = self._children(row, level, side) if level else None
             if is_new and children is None:
-                self._check_leaf(row, side)
+                self._check_leaf(row, side, after)
         except FarkeepError as error:
             self._blame(row.segment, error)
             needs.is_whole = False
@@ -68,7 +70,8 @@ class TreeCheck:
         if is_new:
             self._seen.add((row.page_id, row.segment))
         for child in children or ():
-            self._check_page(child, level - 1, needs)
+            self._check_page(child, level - 1, needs, after)
+            after = child.last_key
 
     def _blame(self, segment: SegmentName, error: FarkeepError) -> None:
         self.result.damaged.setdefault(segment, error.message)
@@ -83,11 +86,13 @@ class TreeCheck:
         _check_sums(row, sum(child.entries for child in children), sum(child.size_bytes for child in children))
         return children
 
-    def _check_leaf(self, row: Child, side: bytes) -> None:
+    def _check_leaf(self, row: Child, side: bytes, after: bytes) -> None:
         entries = EntryPage(self._reader.chunk(row.segment, row.page_id), side).rows()
         keys = [entry.key for entry in entries]
         if not keys or sorted(set(keys)) != keys or (row.last_key and keys[-1] != row.last_key):
             raise _wrong("an entry page is out of order", row)
+        if after and keys[0] <= after:
+            raise _wrong("an entry page begins before the one before it ends", row)
         _check_sums(row, len(entries), sum(entry.size for entry in entries if entry.type == FILE))
         own = set(side_segments(side))
         for entry in entries:
@@ -95,11 +100,15 @@ class TreeCheck:
 
     def _check_entry(self, entry: Entry, page_segment: SegmentName, own: set[SegmentName]) -> None:
         """`own`: the set of the page that this entry is on."""
+        if not are_safe([part for part in (*components_of(entry.folder), entry.name) if part or entry.folder]):
+            self._contradict(entry, "its name is no path: it leads elsewhere", page_segment)
         for stored, segment in _values(entry):
             try:
                 self._catalog.value(stored, segment)
             except FarkeepError as error:
                 self._blame(segment, error)
+        if entry.type == LINK and not self._leads_somewhere(entry):
+            self._contradict(entry, "it is a link that leads nowhere at all", page_segment)
         if entry.tree:
             facts = self._lists.check(entry.tree, entry.segments[0])
             length = facts.size_bytes
@@ -114,6 +123,15 @@ class TreeCheck:
             self._contradict(entry, "its page does not name all segments it needs", page_segment)
         if length not in (entry.size, UNKNOWN) and entry.type == FILE and not entry.flags & UNREADABLE:
             self._contradict(entry, "its pieces do not add up to its size", page_segment)
+
+    def _leads_somewhere(self, entry: Entry) -> bool:
+        try:
+            return bool(self._catalog.target(entry))
+        except HostileError:
+            return False
+        except FarkeepError:
+            # A segment that does not read was blamed when its values were looked for.
+            return True
 
     def _needs(self, entry: Entry) -> set[SegmentName]:
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from shared.tree import FILE, FOLDER, LINK
 from siteagent.home import Home
 from siteagent.ledger.state import SnapshotEntry
+from siteagent.store.catalog import Root
 from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.entry import Entry
 from siteagent.store.writer import RunKeys, StoreWriter
@@ -24,15 +25,30 @@ def forge(home: Home, model: SnapshotEntry, entries: Sequence[tuple[bytes, bytes
 
     Kinds: file, large, linked, folder, link (to /).
     """
+    return forge_rows(home, model, lambda store: sorted((forged_entry(store, *row) for row in entries),
+                                                        key=lambda entry: entry.key))  # fmt: skip
+
+
+def forge_rows(home: Home, model: SnapshotEntry, make: Callable[[StoreWriter], list[Entry]]) -> SnapshotEntry:
+    """The same with any rows, in the order in which they are given."""
+
+    def build(store: StoreWriter) -> Root:
+        builder = CatalogBuilder(store, home.keyring.default_domain.boundary_key, lambda _: set())
+        for entry in make(store):
+            builder.add(entry)
+        return builder.finish()
+
+    return forge_root(home, model, build)
+
+
+def forge_root(home: Home, model: SnapshotEntry, build: Callable[[StoreWriter], Root]) -> SnapshotEntry:
+    """A snapshot like `model` with the root that `build` made of pages of its own."""
     keys = RunKeys(home.keyring.site_id, home.keyring.current, home.keyring.default_domain)
     lease = home.leases.register("forging")
     store = StoreWriter(home.packs, home.index, home.reader, keys, lease, home.cited, home.world.randomness,
                         may_start_processes=False)  # fmt: skip
     try:
-        builder = CatalogBuilder(store, home.keyring.default_domain.boundary_key, lambda _: set())
-        for folder, name, kind in sorted(entries, key=lambda row: _entry(store, *row).key):
-            builder.add(_entry(store, folder, name, kind))
-        root = builder.finish()
+        root = build(store)
         store.finish()
     finally:
         store.close()
@@ -43,7 +59,8 @@ def forge(home: Home, model: SnapshotEntry, entries: Sequence[tuple[bytes, bytes
     return msgspec.structs.replace(model, summary=summary)
 
 
-def _entry(store: StoreWriter, folder: bytes, name: bytes, kind: str) -> Entry:
+def forged_entry(store: StoreWriter, folder: bytes, name: bytes, kind: str) -> Entry:
+    """A row of a kind, its content stored."""
     number = {"folder": FOLDER, "link": LINK}.get(kind, FILE)
     ids, lengths, segments, size = b"", tuple[int, ...](), tuple[bytes, ...](), 0
     if number == FILE:

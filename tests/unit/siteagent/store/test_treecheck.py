@@ -175,7 +175,7 @@ def test_pages_out_of_order_are_wrong(order: str) -> None:
     rows = [one, one] if order == "twice" else [two, one]
     page_id, segment = memory.put_page(encode_entries(rows), encode_side([DATA, DATA]))
     check, needs = _checked(memory, Root(page_id, segment, 0))
-    assert check.result.damaged == {segment: "an entry page is out of order"}
+    assert check.result.damaged == {segment: "the names of a page are out of order, or one is there twice"}
     assert not needs.is_whole
 
 
