@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from msgspec import Struct, field
 
@@ -96,9 +97,13 @@ class Home(Struct):
     retired: Retired
     changes: ChangeFiles
     leases: Leases
+    arranging: AbstractContextManager[object] = field(default_factory=threading.RLock)
+    """Held (again and again by one thread) while packs, index and what earlier runs left are brought in line, and from
+    there to a job's name in `running`: nobody takes a job of this process for one that was cut off. Never held while
+    leases are waited for; who holds `deciding` may take it, not the other way round."""
     running: dict[bytes, bool] = field(default_factory=dict)
     """Jobs of this process that have not ended; True for those that write segments."""
-    deciding: threading.Lock = field(default_factory=threading.Lock)
+    deciding: AbstractContextManager[object] = field(default_factory=threading.Lock)
     """Held from asking which snapshots are wanted to recording what follows from it."""
     notes: list[str] = field(default_factory=list)
     rescue: Rescue | None = None

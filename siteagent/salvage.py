@@ -40,17 +40,27 @@ _Headers = dict[bytes, tuple[PackHeader, list[Row]] | None]
 
 def refresh_index(home: Home) -> int:
     """Bring the index in line with the packs that are there; returns the number of packs read again."""
-    there, known = set(home.packs.finished()), home.index.packs()
-    for pack_id in known - there:
-        home.index.drop_pack(pack_id)
     count = 0
-    for pack_id in sorted(there - known):
-        try:
-            index_pack(home, pack_id)
-            count += 1
-        except (DamagedError, FarkeepError) as error:
-            home.notes.append(f"pack {pack_id.hex()} could not be indexed: {error}")
+    with home.arranging:
+        there, known = set(home.packs.finished()), home.index.packs()
+        for pack_id in known - there:
+            home.index.drop_pack(pack_id)
+        # What was given up first: where another pack holds the same segments, that one is to be read.
+        gone = _packs_gone(home) if there - known else set()
+        for pack_id in sorted(there - known, key=lambda pack_id: (pack_id not in gone, pack_id)):
+            try:
+                index_pack(home, pack_id)
+                count += 1
+            except (DamagedError, FarkeepError) as error:
+                home.notes.append(f"pack {pack_id.hex()} could not be indexed: {error}")
     return count
+
+
+def _packs_gone(home: Home) -> set[bytes]:
+    try:
+        return set(home.ledger.history().packs_gone)
+    except FarkeepError:
+        return set()
 
 
 def index_pack(home: Home, pack_id: bytes) -> None:
@@ -82,8 +92,14 @@ def _table(home: Home, pack_id: bytes, row: Row) -> Table:
 def prepare_writing(home: Home) -> None:
     """Do all that must be done before a job may write.
 
-    Raises RefusedError when the log was rewound, DamagedError when it does not read.
+    Who will write segments holds `home.arranging` until its job is in `home.running`: another job that prepares would
+    else take its files for litter. Raises RefusedError when the log was rewound, DamagedError when it does not read.
     """
+    with home.arranging:
+        _prepare(home)
+
+
+def _prepare(home: Home) -> None:
     headers = require_newest(home)
     _settle(home, headers)
     if home.ledger.verdict is Verdict.UNPROVEN:
@@ -131,6 +147,11 @@ def require_newest(home: Home) -> _Headers:
 
     Returns what the packs that the log does not know say of themselves.
     """
+    with home.arranging:
+        return _required_newest(home)
+
+
+def _required_newest(home: Home) -> _Headers:
     _require_writable(home)
     known = home.ledger.history().packs
     unknown = [pack_id for pack_id in home.packs.finished() if pack_id not in known]
@@ -173,8 +194,10 @@ def _require_cited(home: Home, cited: list[Cited]) -> None:
 
 
 def _require_manifests_cited(home: Home) -> None:
-    known = set(home.ledger.history().snapshot_ids)
-    for snapshot in home.snapshots.manifests():
+    there = home.snapshots.manifests()
+    # Those of swept snapshots may be removed at this moment; the log that swept them contains what they cite.
+    known = {*home.ledger.history().snapshot_ids, *home.ledger.history().swept}
+    for snapshot in there:
         if snapshot in known:
             continue
         data = home.snapshots.manifest_bytes(snapshot)
@@ -232,7 +255,10 @@ def _is_sound(home: Home, pack_id: bytes, rows: list[Row]) -> bool:
 def _clean(home: Home, unfinished: list[bytes]) -> None:
     for pack_id in unfinished:
         home.packs.delete(pack_id)
-    home.snapshots.remove_others(set(home.ledger.history().snapshot_ids))
+    # Asked in this order: whoever registers a lease after it is told that what was swept is gone.
+    is_read = bool(home.leases.held())
+    history = home.ledger.history()
+    home.snapshots.remove_others({*history.snapshot_ids, *(history.swept if is_read else ())})
 
 
 def unusable_segments(home: Home) -> frozenset[SegmentName]:

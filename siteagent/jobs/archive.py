@@ -27,7 +27,7 @@ from shared.tree import (
 from siteagent.disk.confined import safe_component
 from siteagent.home import Home
 from siteagent.jobs.content import Sink, chunk_key, pieces
-from siteagent.jobs.reading import find_entry, folder_below, reading
+from siteagent.jobs.reading import catalog_of, find_entry, folder_below, reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.restore import pax
@@ -57,7 +57,7 @@ def write_archive(home: Home, snapshot: SnapshotEntry, path: bytes | None, who: 
     in the middle, which every reader of tar notices.
     """
     with reading(home, "dump"):
-        catalog = home.catalog(snapshot)
+        catalog = catalog_of(home, snapshot)
         entry = find_entry(catalog, path or b"/")
         shown = os.fsdecode(path or b"/")
         with recorded_reading(home, who, ("dump", snapshot.id.hex(), shown)) as job:

@@ -222,7 +222,8 @@ class _Run:
         self.store.close()
         self._request.view.close()
         self._lease.end()
-        self._home.running.pop(self._job, None)
+        with self._home.arranging:
+            self._home.running.pop(self._job, None)
 
 
 def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None] | None = None) -> BackupResult:
@@ -230,8 +231,9 @@ def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None]
 
     Trouble of the source marks the snapshot; trouble of the store raises a typed error and nothing is acknowledged.
     """
-    prepare_writing(home)
-    run = _Run(home, request)
+    with home.arranging:
+        prepare_writing(home)
+        run = _Run(home, request)
     try:
         run.start()
         if watch is not None:

@@ -9,7 +9,7 @@ from shared.errors import DamagedError, RefusedError
 from shared.sealing import keyed_id
 from shared.tree import FILE, HOLE, LINK, TYPE_NAMES, UNREADABLE
 from siteagent.home import Home
-from siteagent.jobs.reading import find_entry, reading
+from siteagent.jobs.reading import catalog_of, find_entry, reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog
@@ -26,7 +26,7 @@ def copy_file(home: Home, snapshot: SnapshotEntry, path: bytes, who: Who, sink: 
     handed on before is good, what follows is missing.
     """
     with reading(home, "cat"):
-        catalog = home.catalog(snapshot)
+        catalog = catalog_of(home, snapshot)
         entry = find_entry(catalog, path)
         if entry is None or entry.type != FILE:
             raise _no_file(catalog, entry, path)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from shared.errors import RefusedError
 from shared.tree import ANCESTOR, FILE, FOLDER, LINK, TYPE_NAMES, UNREADABLE, path_of
 from siteagent.home import Home
-from siteagent.jobs.reading import find_entry, folder_below, reading
+from siteagent.jobs.reading import catalog_of, find_entry, folder_below, reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog
 from siteagent.store.catalogdiff import Pair, Side, differing
@@ -48,7 +48,7 @@ def diff(home: Home, old: Part, new: Part) -> Iterator[Change]:
     """
     _require_one_domain(old.snapshot, new.snapshot)
     with reading(home, "diff"):
-        before, after = home.catalog(old.snapshot), home.catalog(new.snapshot)
+        before, after = catalog_of(home, old.snapshot), catalog_of(home, new.snapshot)
         first, second = _top(before, old.path), _top(after, new.path)
         if (first is None or first.type == FOLDER) and (second is None or second.type == FOLDER):
             yield from _folders(home, Side(before.root, folder_below(first)), Side(after.root, folder_below(second)))

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, RefusedError
 from siteagent.home import Home
-from siteagent.jobs.reading import reading
+from siteagent.jobs.reading import catalog_of, reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalogsearch import CatalogSearch, Hit, Pattern
 
@@ -39,10 +39,10 @@ def find(home: Home, pattern: Pattern, snapshots: Iterable[SnapshotEntry], limit
         pages = CatalogSearch(home.reader, pattern)
         for snapshot in sorted(snapshots, key=time_of, reverse=True):
             try:
-                for hit in pages.hits(home.catalog(snapshot).root):
+                for hit in pages.hits(catalog_of(home, snapshot).root):
                     if not finds.add(snapshot, hit):
                         break
-            except (DamagedError, HostileError) as error:
+            except (DamagedError, HostileError, RefusedError) as error:
                 unread.append((snapshot, str(error)))
     return Search(list(finds.known.values()), unread, finds.is_cut)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from shared.tree import FILE, FOLDER, LINK, TYPE_NAMES
 from siteagent.disk.disk import Disk
 from siteagent.home import Home
-from siteagent.jobs.reading import find_entry, folder_below, reading
+from siteagent.jobs.reading import catalog_of, find_entry, folder_below, reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
@@ -36,7 +36,7 @@ def list_entries(home: Home, snapshot: SnapshotEntry, path: bytes | None, *, is_
     Raises RefusedError when there is no such path, DamagedError when the catalog does not read.
     """
     with reading(home, "ls"):
-        catalog = home.catalog(snapshot)
+        catalog = catalog_of(home, snapshot)
         entry = find_entry(catalog, path) if path is not None else None
         if entry is not None and entry.type != FOLDER:
             yield _row(catalog, entry)

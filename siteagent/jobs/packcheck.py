@@ -35,6 +35,7 @@ class PackCheck:
         self._home, self._packs, self._sampling, self._progress = home, packs, sampling, progress
         self._reader = reader
         self._scrub = Scrub(home.keyring, sampling.has, suspects, home.world.workers or WORKERS, self._expand)
+        self._checked: set[bytes] = set()
         self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
         self.problems: list[tuple[str, str]] = []
         self.not_proven: list[str] = []
@@ -48,7 +49,9 @@ class PackCheck:
 
     def run(self) -> None:
         """Check every pack that is there or that the log says is there."""
-        there, recorded = set(self._packs.finished()), self._recorded()
+        # In this order: a pack is there before the log says so.
+        recorded = self._recorded()
+        there = set(self._packs.finished())
         self._progress.packs = len(there)
         for pack_id in sorted(set(recorded) - there):
             self.problems.append((_subject(pack_id), "a pack is missing"))
@@ -57,17 +60,35 @@ class PackCheck:
             self._heal_index(pack_id)
         for pack_id in sorted(there):
             self._check(pack_id, recorded.get(pack_id))
+            self._checked.add(pack_id)
             self._progress.packs_done += 1
             self._progress.bytes_read = self.result.bytes_read
         if unknown := len(there - set(recorded)):
             self.not_proven.append(f"{unknown} packs belong to no recorded run: nothing rests on them")
         self._read_nearest()
 
+    def is_present(self, name: SegmentName) -> bool:
+        """True when a pack holds this segment, one that came since `run` among them: a compaction may have made it."""
+        if name in self.result.present:
+            return True
+        recorded = self._recorded()
+        for pack_id in sorted(set(self._packs.finished()) - self._checked):
+            self._check(pack_id, recorded.get(pack_id))
+            self._checked.add(pack_id)
+        return name in self.result.present
+
     def _recorded(self) -> dict[bytes, PackRef]:
         try:
-            return self._home.ledger.history().packs
+            return dict(self._home.ledger.history().packs)
         except FarkeepError:
             return {}
+
+    def _is_given_up(self, pack_id: bytes) -> bool:
+        """True for a pack that nothing rests on any more: it may be removed at this moment."""
+        try:
+            return pack_id in self._home.ledger.history().packs_gone
+        except FarkeepError:
+            return False
 
     def _check(self, pack_id: bytes, recorded: PackRef | None) -> None:
         subject = _subject(pack_id)
@@ -75,6 +96,8 @@ class PackCheck:
             pack = self._packs.open(pack_id)
             about, rows = read_trailer(pack, subject)
         except FarkeepError as error:
+            if self._packs.size(pack_id) is None and self._is_given_up(pack_id):
+                return
             self.problems.append((subject, error.message))
             self._walk(pack_id)
             return
@@ -109,8 +132,12 @@ class PackCheck:
         except FarkeepError:
             return
         rows = [row for row in rows if row.name not in self._home.retired]
+        said = {row.name: index.spot(row.name) for row in rows}
         wrong = {row.name for row in rows
-                 if index.spot(row.name) != Spot(pack_id, row.offset, row.length, row.table_length)}
+                 if said[row.name] != Spot(pack_id, row.offset, row.length, row.table_length)}
+        if wrong and self._is_given_up(pack_id):
+            # It holds copies that are about to go: the index rightly names the others, where there are such.
+            wrong = {name for name in wrong if (spot := said[name]) is None or self._packs.size(spot.pack_id) is None}
         if not wrong:
             return
         home = self._home

@@ -33,10 +33,10 @@ from siteagent.jobs.heavy import Heavy, heavy_frames
 from siteagent.jobs.leaving import Leaving, leaving
 from siteagent.jobs.needed import Runs, needed_segments, runs_of
 from siteagent.jobs.packplan import dead_segments, views
-from siteagent.jobs.record import RunningJob, Who, recorded
+from siteagent.jobs.record import RunningJob, Who, recorded_writing
 from siteagent.jobs.sweep import Swept, give_up_snapshots, require_present, sweep
 from siteagent.ledger.state import SnapshotEntry
-from siteagent.salvage import prepare_writing, refresh_index
+from siteagent.salvage import refresh_index
 from siteagent.store.catalog import Catalog
 from siteagent.store.names import SegmentName
 from siteagent.store.nameset import NameSet
@@ -80,9 +80,7 @@ def prune(home: Home, request: PruneRequest) -> PruneReport:
         _foresee(home, request, report)
     else:
         with home.leases.pruning():
-            prepare_writing(home)
-            with recorded(home, "prune", request.who, ("now",) if request.is_now else ()) as job:
-                home.running[job.id] = True
+            with recorded_writing(home, "prune", request.who, ("now",) if request.is_now else ()) as job:
                 _prune(home, request, job, report)
                 job.counters = _counters(report)
     report.seconds = (home.world.clock.monotonic_ns() - began_ns) / 1e9

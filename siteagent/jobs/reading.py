@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from shared.errors import RefusedError
 from shared.tree import child_folder, folder_key
 from siteagent.home import Home
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import refresh_index
 from siteagent.store.catalog import Catalog
 from siteagent.store.entry import Entry
@@ -23,6 +24,14 @@ def reading(home: Home, job: str) -> Iterator[None]:
         yield
     finally:
         lease.end()
+
+
+def catalog_of(home: Home, entry: SnapshotEntry) -> Catalog:
+    """The tree of a snapshot, for a job that holds its lease; raises RefusedError when a prune gave it up before."""
+    if entry.id in home.ledger.history().swept:
+        raise RefusedError("this snapshot was pruned meanwhile", subject=entry.id.hex(),
+                           next_step="choose another one: `farkeep snapshots`")
+    return home.catalog(entry)
 
 
 def find_entry(catalog: Catalog, path: bytes) -> Entry | None:

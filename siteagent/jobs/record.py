@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Literal
 
 from msgspec import Struct, field
@@ -22,6 +22,7 @@ from shared.facts import (
 from siteagent.home import Home, is_read_only
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.state import SnapshotEntry
+from siteagent.salvage import prepare_writing
 
 Outcome = Literal["done", "partial", "failed", "refused"]
 
@@ -54,6 +55,16 @@ def recorded(home: Home, kind: str, who: Who, what: tuple[str, ...], *,
     return _around(home, kind, who, what, _record, run)
 
 
+@contextmanager
+def recorded_writing(home: Home, kind: str, who: Who, what: tuple[str, ...]) -> Iterator[RunningJob]:
+    """Prepare for writing, and record a job that writes packs around a block; raises what `prepare_writing` raises."""
+    with ExitStack() as stack:
+        with home.arranging:
+            prepare_writing(home)
+            job = stack.enter_context(_around(home, kind, who, what, _record, writes_segments=True))
+        yield job
+
+
 def recorded_reading(home: Home, who: Who, what: tuple[str, ...]) -> AbstractContextManager[RunningJob]:
     """Record a job that hands out content; a log that must not or cannot be written is no reason to withhold it."""
     if is_read_only(home):
@@ -73,13 +84,14 @@ def note_reading(job: RunningJob, who: Who, snapshot: SnapshotEntry, path: bytes
 
 @contextmanager
 def _around(home: Home, kind: str, who: Who, what: tuple[str, ...],
-            record: Callable[..., None], run: bytes = b"") -> Iterator[RunningJob]:
+            record: Callable[..., None], run: bytes = b"", *, writes_segments: bool = False) -> Iterator[RunningJob]:
     job = RunningJob(home.world.randomness.bits(16))
-    home.running[job.id] = bool(run)
+    home.running[job.id] = writes_segments or bool(run)
     try:
         yield from _between(home, kind, who, what, record, run, job)
     finally:
-        home.running.pop(job.id, None)
+        with home.arranging:
+            home.running.pop(job.id, None)
 
 
 def _between(home: Home, kind: str, who: Who, what: tuple[str, ...], record: Callable[..., None], run: bytes,
@@ -98,7 +110,9 @@ def _between(home: Home, kind: str, who: Who, what: tuple[str, ...], record: Cal
 
 def _record(home: Home, *facts: Fact) -> None:
     if home.ledger.verdict is Verdict.UNPROVEN:
-        home.ledger.open_log_epoch("unproven")
+        with home.arranging:
+            if home.ledger.verdict is Verdict.UNPROVEN:
+                home.ledger.open_log_epoch("unproven")
     home.ledger.record(*facts)
 
 

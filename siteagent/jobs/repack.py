@@ -69,14 +69,15 @@ class Repacking:
         return sum(pack.size_bytes for pack in self.packs)
 
     def take_back(self) -> None:
-        """Remove the copies that were made: no fact names them yet."""
+        """Remove the copies that were made: no fact names them yet. While jobs run that may have been led to them they
+        are left to the next writer, who takes them over."""
         self.discard()
         for writer in self._writers.values():
             self.packs += writer.take()
         for pack in self.packs:
             self._home.index.drop_pack(pack.id)
         self._home.index.move(self._from)
-        for pack in self.packs:
+        for pack in () if self._home.leases.held() else self.packs:
             self._home.packs.delete(pack.id)
         self.packs, self.removed = [], []
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from shared.errors import FarkeepError
+from shared.errors import FarkeepError, UnavailableError
 from siteagent.home import Home
 from siteagent.jobs.record import Who, recorded
 from siteagent.salvage import require_newest
@@ -38,11 +38,19 @@ class IndexRepair(Struct):
 
 
 def repair_index(home: Home, watch: Callable[[IndexRepair], None] | None = None, who: Who | None = None) -> IndexRepair:
-    """Throw the index away and make it again; `watch` receives the running report."""
+    """Throw the index away and make it again; `watch` receives the running report.
+
+    Raises UnavailableError while jobs of this process hold leases: they find their way by it. Who starts
+    meanwhile waits.
+    """
     report, began_ns = IndexRepair(), home.world.clock.monotonic_ns()
     if watch is not None:
         watch(report)
-    _rebuild(home, report)
+    with home.arranging:
+        if jobs := home.leases.held():
+            raise UnavailableError(f"jobs are running that need the index: {', '.join(jobs)}",
+                                   next_step="wait until they have ended")
+        _rebuild(home, report)
     _record(home, report, who or Who("", ""))
     report.seconds = (home.world.clock.monotonic_ns() - began_ns) / 1e9
     return report

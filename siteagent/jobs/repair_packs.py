@@ -22,9 +22,9 @@ from shared.decisions import PacksReplaced
 from shared.errors import FarkeepError
 from shared.facts import Fact, PackRef, VerificationDone, VerificationDoneSealed
 from siteagent.home import Home
-from siteagent.jobs.record import RunningJob, Who, recorded
+from siteagent.jobs.record import RunningJob, Who, recorded_writing
 from siteagent.jobs.repack import Repacking
-from siteagent.salvage import prepare_writing, refresh_index
+from siteagent.salvage import refresh_index
 from siteagent.store.clearing import Clearing
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.pack import Cited, PackHeader, Reads, Row, read_trailer
@@ -72,9 +72,7 @@ def repair_packs(home: Home, who: Who | None = None, watch: Callable[[PackRepair
     if watch is not None:
         watch(report)
     with home.leases.pruning():
-        prepare_writing(home)
-        with recorded(home, "repair", who or Who("", ""), ("packs",)) as job:
-            home.running[job.id] = True
+        with recorded_writing(home, "repair", who or Who("", ""), ("packs",)) as job:
             for pack_id in home.packs.finished():
                 _look_at(home, pack_id, job, report)
             job.outcome = "done" if report.is_good else "partial"
@@ -168,9 +166,10 @@ def _mend(home: Home, pack: Reads, before: PackRef, found: _Found, job: RunningJ
         Fact(done, VerificationDoneSealed(percent=100.0, message=f"mending {_subject(before.id)}")),
     )
     home.leases.wait_until_clear(home.leases.condemn(frozenset()), home.access.wait_s)
-    clearing = Clearing(home.packs, home.index, [before.id], home.retired)
-    is_gone = mended.is_whole and clearing.delete_unreadable(before.id, found.names)
-    _put_away(home, mended, report, is_gone=is_gone)
+    with home.arranging:
+        clearing = Clearing(home.packs, home.index, [before.id], home.retired)
+        is_gone = mended.is_whole and clearing.delete_unreadable(before.id, found.names)
+        _put_away(home, mended, report, is_gone=is_gone)
 
 
 def _put_away(home: Home, mended: MendedPack, report: PackRepair, *, is_gone: bool) -> None:

@@ -12,9 +12,10 @@ from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.tree import FOLDER, child_folder, folder_key
 from siteagent.disk.confined import Confined, inherits_nothing, open_folder
 from siteagent.home import Home
-from siteagent.jobs.reading import reading
+from siteagent.jobs.reading import catalog_of, reading
 from siteagent.jobs.record import Who, note_reading, recorded_reading
 from siteagent.ledger.state import SnapshotEntry
+from siteagent.restore import umask
 from siteagent.restore.crew import Alone, Crew, Processes
 from siteagent.restore.deletion import Extra, Spared, find_extra, remove
 from siteagent.restore.mark import Marks
@@ -79,7 +80,7 @@ def restore(home: Home, requests: list[RestoreRequest],
     with reading(home, "restore"):
         for request in requests:
             require_outside(home, request.target)
-            catalog = home.catalog(request.snapshot)
+            catalog = catalog_of(home, request.snapshot)
             place = find_place(catalog, request.path)
             _require_clear_of_home(home, request, catalog, place)
             with _job(home, request, result):
@@ -148,7 +149,7 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
         return
     handle = _open_target(target)
     is_new, is_marked = not os.listdir(handle), marks.is_marked(target)
-    umask = os.umask(0)
+    umask.take_away()
     try:
         is_fresh = is_new and inherits_nothing(handle)
         confined = Confined(handle, is_fresh=is_fresh)
@@ -170,7 +171,7 @@ def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _
             crew.close()
         sync_target(handle)
     finally:
-        os.umask(umask)
+        umask.put_back()
         os.close(handle)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,7 +14,6 @@ from shared.summary import SnapshotSummary
 from siteagent.home import Home
 from siteagent.store.catalog import Root
 from siteagent.store.names import SegmentName
-from siteagent.store.nameset import NameSet
 from siteagent.store.reader import SegmentReader
 from siteagent.store.treecheck import Needs, TreeCheck
 
@@ -45,14 +45,14 @@ def known_snapshots(home: Home, problems: list[tuple[str, str]]) -> list[KnownSn
 
 
 class SnapshotCheck:
-    """Checks snapshots one after the other; `present` has the segments that packs hold.
+    """Checks snapshots one after the other; `is_present` says whether a pack holds a segment.
 
     `roots`: the catalogs that were checked; `damaged`: what is wrong with segments, by name.
     """
 
-    def __init__(self, home: Home, reader: SegmentReader, present: NameSet,
+    def __init__(self, home: Home, reader: SegmentReader, is_present: Callable[[SegmentName], bool],
                  progress: SnapshotProgress) -> None:
-        self._home, self._present, self._progress = home, present, progress
+        self._home, self._is_present, self._progress = home, is_present, progress
         self._trees = TreeCheck(reader)
         self._checked: list[KnownSnapshot] = []
         self._needs_of: dict[bytes, set[SegmentName]] = {}
@@ -67,7 +67,7 @@ class SnapshotCheck:
         summary = self._manifest_summary(snapshot)
         segments = self._segments(snapshot)
         for name in self._home.successors.closed(segments or ()):
-            if name not in self._present:
+            if not self._is_present(name):
                 self.damaged.setdefault(name, _MISSING)
         if summary is not None:
             self._check_catalog(snapshot, summary, segments)

@@ -132,11 +132,17 @@ def free(home: Home, plan: Plan) -> tuple[int, int]:
     whole packs, then stretches.
     """
     home.note_changes()
-    for pack in plan.packs:
-        home.index.drop_segments(pack.going)
-    history = home.ledger.history()
     if not _are_readers_gone(home):
         return 0, 0
+    # Whoever comes now knows these facts; it may look for packs when what goes is out of the index, too.
+    with home.arranging:
+        return _remove(home, plan)
+
+
+def _remove(home: Home, plan: Plan) -> tuple[int, int]:
+    history = home.ledger.history()
+    for pack in plan.packs:
+        home.index.drop_segments(pack.going)
     home.snapshots.remove(history.swept, set(history.snapshot_ids))
     clearing = Clearing(home.packs, home.index, history.packs_gone, home.retired)
     deleted = len(clearing.delete_gone())

@@ -100,13 +100,23 @@ def verify(home: Home, mode: Mode = "structure", percent: float = 100.0,
 
     Damage is in the report, never raised; what is raised is trouble of the check itself.
     """
-    refresh_index(home)
     lease, progress = home.leases.register("verify"), VerifyProgress()
     if watch is not None:
         watch(progress)
-    run = _Verification(home, mode, percent, progress)
     try:
-        with _recorded_if_possible(home, mode, who or Who("", ""), run.report) as job:
+        return _verify(home, _begin(home, mode, percent, progress), mode, who or Who("", ""))
+    finally:
+        lease.end()
+
+
+def _begin(home: Home, mode: Mode, percent: float, progress: VerifyProgress) -> _Verification:
+    refresh_index(home)
+    return _Verification(home, mode, percent, progress)
+
+
+def _verify(home: Home, run: _Verification, mode: Mode, who: Who) -> VerifyReport:
+    try:
+        with _recorded_if_possible(home, mode, who, run.report) as job:
             run.run()
             job.outcome = "done" if run.report.is_good else "partial"
             job.counters = _counters(run.report)
@@ -116,7 +126,6 @@ def verify(home: Home, mode: Mode = "structure", percent: float = 100.0,
             raise
         run.report.problems.append(("log", f"what was found could not be recorded: {error.message}"))
     finally:
-        lease.end()
         run.close()
     return run.report
 
@@ -198,7 +207,7 @@ class _Verification:
         progress.stage, progress.snapshots, progress.snapshots_done, progress.packs_done = "packs", len(snapshots), 0, 0
         self._pack_check.run()
         progress.stage = "snapshots"
-        check = SnapshotCheck(self._home, self._reader, self._pack_check.result.present, progress)
+        check = SnapshotCheck(self._home, self._reader, self._pack_check.is_present, progress)
         for snapshot in snapshots:
             check.check(snapshot)
         return check

@@ -9,7 +9,7 @@ from msgspec import Struct
 from shared.tree import FILE, FOLDER, LINK, TYPE_NAMES
 from siteagent.home import Home
 from siteagent.jobs.diff import ChangeKind, change_kind
-from siteagent.jobs.reading import entry_at, reading
+from siteagent.jobs.reading import catalog_of, entry_at, reading
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.store.catalog import Root
 from siteagent.store.entry import Entry
@@ -41,7 +41,7 @@ def versions(home: Home, path: bytes, snapshots: Iterable[SnapshotEntry]) -> Ite
     known: tuple[Root, Entry | None] | None = None
     with reading(home, "history"):
         for snapshot in snapshots:
-            catalog = home.catalog(snapshot)
+            catalog = catalog_of(home, snapshot)
             entry = known[1] if known is not None and known[0] == catalog.root else entry_at(catalog, path)
             known = catalog.root, entry
             change = _change(before, entry)
