@@ -17,6 +17,7 @@ from shared.keyfile import decode_key_file
 from shared.keyring import Keyring
 from shared.keyringfile import open_keyring, read_keyring
 from shared.randomness import Randomness
+from shared.secret import Secret
 from siteagent.disk.disk import Disk
 from siteagent.disk.durable import read_whole, write_durably
 from siteagent.disk.local import LocalDisk
@@ -65,7 +66,7 @@ class World(Struct, frozen=True):
         return self.may_start_processes and self.workers != 1
 
 
-class Access(Struct, frozen=True):
+class Access(Secret, frozen=True):
     """How to get at a home: its folder, key file, passphrase, and how long to wait for another owner."""
 
     home: str

@@ -29,6 +29,7 @@ from siteagent.home import Home, changes_of
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.state import JobEntry
 from siteagent.store.clearing import Clearing
+from siteagent.store.layout import KEYRING_FILE
 from siteagent.store.names import SegmentName, run_of
 from siteagent.store.pack import Cited, PackHeader, Row, pack_root, read_trailer
 from siteagent.store.segment import HEADER_BYTES, KIND_NAMES, open_segment, open_table, parse_header
@@ -101,6 +102,7 @@ def prepare_writing(home: Home) -> None:
 
 def _prepare(home: Home) -> None:
     headers = require_newest(home)
+    _require_newest_keys(home)
     _settle(home, headers)
     if home.ledger.verdict is Verdict.UNPROVEN:
         home.ledger.open_log_epoch("unproven")
@@ -120,6 +122,17 @@ def _prepare(home: Home) -> None:
                               RunAbandonedSealed(reason="the job was cut off")))  # fmt: skip
     home.ledger.record(*facts)
     _clean(home, unfinished)
+
+
+def _require_newest_keys(home: Home) -> None:
+    """Refuse a keyring that was put back from an old copy: a rotation would give a number of a key epoch twice."""
+    own = {(record.kind, record.id) for record in home.keyring.records}
+    lacking = [record for record in home.ledger.history().keys if (record.kind, record.id) not in own]
+    if lacking:
+        what = f"key epoch {lacking[0].number}" if lacking[0].number else f"a key of kind {lacking[0].kind}"
+        raise RefusedError(f"the keyring is older than the log: it lacks {what}", subject=KEYRING_FILE,
+                           next_step="put the newest keyring and its key file back; until then only reading is "
+                                     "possible")
 
 
 def _clear_packs(home: Home, cut_off: list[JobEntry]) -> None:

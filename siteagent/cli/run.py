@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 from importlib import import_module
@@ -51,6 +52,8 @@ class Interrupted(KeyboardInterrupt):
 
 def run_process(words: Sequence[str]) -> int:
     """Run a command as this process: real streams, signals, environment; ends the process."""
+    # A core file would hold keys and contents.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     error_stream = sys.stderr

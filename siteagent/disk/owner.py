@@ -1,7 +1,7 @@
 """One owner process per home: a lock that a dead holder never keeps.
 
 The lock is `flock(2)` on H/owner, released by the kernel when its process ends. The file's content tells others who
-holds it: JSON {process, command, since_ns, machine}.
+holds it: JSON {process, command, since_ns}; not on which machine, for it stays behind when the holder is killed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def take_home(home: str, command: str, clock: Clock, wait_s: float = 0.0) -> Own
 
 
 def _sign(handle: int, command: str, clock: Clock) -> None:
-    note = {"process": os.getpid(), "command": command, "since_ns": clock.now_ns(), "machine": os.uname().nodename}
+    note = {"process": os.getpid(), "command": command, "since_ns": clock.now_ns()}
     os.ftruncate(handle, 0)
     os.pwrite(handle, json.dumps(note).encode(), 0)
 
@@ -72,7 +72,7 @@ def _describe(handle: int) -> str:
     try:
         note = json.loads(os.pread(handle, 4096, 0))
         since = datetime.fromtimestamp(int(note["since_ns"]) / 1e9, UTC).astimezone()
-        command, process, machine = str(note["command"]), int(note["process"]), str(note["machine"])
+        command, process = str(note["command"]), int(note["process"])
     except (ValueError, KeyError, TypeError, OverflowError):
         return "another process"
-    return f"`farkeep {command}` (process {process} on {machine}) since {since:%Y-%m-%d %H:%M:%S}"
+    return f"`farkeep {command}` (process {process} on {os.uname().nodename}) since {since:%Y-%m-%d %H:%M:%S}"

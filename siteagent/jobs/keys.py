@@ -23,6 +23,7 @@ from shared.keyrecord import KeyRecord
 from shared.keyring import Keyring
 from shared.keyringfile import encode_keyring, recover_keyring
 from shared.sealing import KEY_SIZE_BYTES
+from shared.secret import Secret
 from shared.shares import combine, resplit
 from siteagent.disk.disk import Disk
 from siteagent.disk.durable import read_whole, write_durably
@@ -35,7 +36,7 @@ from siteagent.salvage import prepare_writing
 from siteagent.store.layout import KEYRING_FILE, read_format
 
 
-class ShareText(Struct, frozen=True):
+class ShareText(Secret, frozen=True):
     """A recovery share as it was read, and the path it came from."""
 
     path: str

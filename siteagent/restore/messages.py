@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.secret import Secret
+
 
 class RowRef(msgspec.Struct, frozen=True, array_like=True):
     """One entry: its page, the page's segment, and its row in the page."""
@@ -80,7 +82,7 @@ class Answer(msgspec.Struct, array_like=True):
         self.hostile += other.hostile
 
 
-class EpochSecrets(msgspec.Struct, frozen=True):
+class EpochSecrets(Secret, frozen=True):
     """The keys of one key epoch, as sent to a worker."""
 
     number: int
@@ -90,7 +92,7 @@ class EpochSecrets(msgspec.Struct, frozen=True):
     mark_key: bytes
 
 
-class Setup(msgspec.Struct, frozen=True):
+class Setup(Secret, frozen=True):
     """The first message to a worker process."""
 
     home: str

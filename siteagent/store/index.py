@@ -51,8 +51,20 @@ class Spot(Struct, frozen=True):
     table_length: int
 
 
+_TEMPLATE = os.path.join(os.path.dirname(__file__), "rocksdb")
+"""Keeps the name of this machine out of every table: RocksDB takes that option from a file only."""
+
+
+def _opened(folder: str) -> Rdict:
+    rows = Rdict(folder, _options())
+    # Its own log tells the machine's name and the home's path to whoever gets hold of the disk, and nobody reads it.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, "LOG"))
+    return rows
+
+
 def _options() -> Options:
-    options = Options(raw_mode=True)
+    options = Options.load_latest(_TEMPLATE, ignore_unknown_options=True)[0]
     options.create_if_missing(True)
     options.set_paranoid_checks(True)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
@@ -79,7 +91,7 @@ class Index:
         self.is_broken = False
         self._rows: Rdict | None = None
         try:
-            self._rows = Rdict(folder, _options())
+            self._rows = _opened(folder)
             is_usable = self._rows.get(b"v", _VERSION) == _VERSION and self._rows.get(b"x") is None
         except Exception:
             is_usable = False
@@ -96,7 +108,7 @@ class Index:
         if os.path.lexists(self._folder) and not os.path.isdir(self._folder):
             os.unlink(self._folder)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        self._rows = Rdict(self._folder, _options())
+        self._rows = _opened(self._folder)
         self._rows.put(b"v", _VERSION)
         self.is_broken = False
 

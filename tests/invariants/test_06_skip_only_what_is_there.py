@@ -47,7 +47,8 @@ def site() -> Iterator[SideBySide]:
 
 def jobs_of(site: SideBySide, *names: str) -> dict[str, Job]:
     kinds = {"backup": site.backup, "second": site.backup, "prune": site.prune, "restore": site.restore,
-             "forgotten": site.restore_forgotten, "verify": site.verify, "other": site.prune}  # fmt: skip
+             "forgotten": site.restore_forgotten, "verify": site.verify, "other": site.prune,
+             "label": site.label, "recall": site.recall}  # fmt: skip
     return {name: kinds[name] for name in names}
 
 
@@ -57,8 +58,9 @@ STARTED, CONDEMN, READ = "ledger.record JobStarted", "leases.condemn", "snapshot
 Acts = tuple[tuple[str, str], ...]
 ROWS: dict[str, Acts] = {
     "backup x sweep": (("prune", SWEEP), ("backup", "end"), ("prune", "end")),
-    "backup x sweep, condemned between claim and look": (
-        ("prune", CONDEMN), ("backup", "leases.register"), ("prune", SWEEP), ("backup", "end"), ("prune", "end")),
+    "sweep x backup, condemned between claim and look": (
+        ("prune", CONDEMN), ("backup", "leases.register#2"), ("prune", f"wait|{SWEEP}"), ("backup", COMMIT),
+        ("prune", "wait|end"), ("backup", "end"), ("prune", "end")),
     "restore x sweep": (("prune", SWEEP), ("restore", "end"), ("forgotten", "end"), ("prune", "end")),
     "restore x sweep, looked up before": (("forgotten", "leases.register"), ("prune", "end"), ("forgotten", "end")),
     "verify x sweep": (("prune", SWEEP), ("verify", READ), ("prune", "wait"), ("verify", "end"), ("prune", "end")),
@@ -71,6 +73,7 @@ ROWS: dict[str, Acts] = {
     "backup x compaction": (("prune", SUPERSEDE), ("backup", "end"), ("prune", "end")),
     "backup x compaction, commit after it": (("prune", SUPERSEDE), ("backup", COMMIT), ("prune", CONDEMN),
                                              ("backup", "end"), ("prune", "end")),
+    "backup x compaction, its pack without a name": (("prune", "name packs"), ("backup", "end"), ("prune", "end")),
     "compaction x backup": (("backup", COMMIT), ("prune", "wait"), ("backup", "end"), ("prune", "end")),
     "restore x compaction": (("prune", SUPERSEDE), ("restore", "index.spot"), ("prune", "wait"), ("restore", "end"),
                              ("prune", "end")),
@@ -78,6 +81,7 @@ ROWS: dict[str, Acts] = {
     "verify x compaction": (("prune", "name packs"), ("verify", READ), ("prune", "wait"), ("verify", "end"),
                             ("prune", "end")),
     "compaction x verify": (("verify", READ), ("prune", "wait"), ("verify", "end"), ("prune", "end")),
+    "backup x verify": (("verify", "listed packs#3"), ("backup", "end"), ("verify", "end")),
     "restore x repack": (("prune", "ledger.record PacksReplaced"), ("restore", "index.spot"), ("prune", "wait"),
                          ("restore", "end"), ("prune", "end")),
     "repack x restore": (("prune", CONDEMN), ("restore", "index.spot"), ("prune", "wait"), ("restore", "end"),
@@ -90,8 +94,15 @@ ROWS: dict[str, Acts] = {
     "backup x backup, one is cut off": (("second", STARTED), ("backup", COMMIT), ("second", "end"), ("backup", "kill")),
     "backup x backup, the other is cut off": (("backup", COMMIT), ("second", "name snapshots"), ("backup", "kill"),
                                               ("second", "end")),
+    "prune x recall": (("recall", STARTED), ("prune", "wait"), ("recall", "end"), ("prune", "end")),
+    "recall x prune": (("recall", "home.deciding"), ("prune", CONDEMN), ("recall", "end"), ("prune", "end")),
     "start x start": (("backup", "leases.held"), ("second", "wait"), ("backup", COMMIT), ("second", "end"),
                       ("backup", "end")),
+    "start x start, prepared and not listed yet": (
+        ("backup", "leases.register"), ("second", "leases.held|wait"), ("backup", COMMIT), ("second", "end"),
+        ("backup", "end")),
+    "start of a backup x start of what writes facts only": (
+        ("label", "leases.held"), ("backup", f"wait|{COMMIT}"), ("label", "end"), ("backup", "end")),
     "start of a prune x start": (("prune", "leases.held"), ("backup", "wait"), ("prune", SWEEP), ("backup", "end"),
                                  ("prune", "end")),
     "start x verify": (("verify", READ), ("backup", "end"), ("verify", "end")),
@@ -165,7 +176,7 @@ def _trusts_no_pack_without_a_fact(found: Found, _: Refused) -> None:
 
 
 _CHECKS: dict[str, Callable[[Found, Refused], None]] = {
-    "backup x sweep": _stores_anew, "backup x sweep, condemned between claim and look": _stores_anew,
+    "backup x sweep": _stores_anew, "sweep x backup, condemned between claim and look": _stores_anew,
     "restore x sweep": _does_not_see_it, "restore x sweep, looked up before": _is_told_that_it_was_pruned,
     "sweep x backup": _stores_half_anew, "backup x compaction": _stores_half_anew,
     "backup x compaction, commit after it": _stores_half_anew, "compaction x backup": _finds_all,

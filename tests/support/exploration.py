@@ -60,7 +60,8 @@ class Script:
     """Lets jobs go on as written: (job, up to what it is about to do), one after the other; then as they come.
 
     Besides labels of steps: "end"; "wait": it cannot go on before another job does; "kill": it is cut off where it
-    stands. What is not reached is a failure: then the schedule would show nothing.
+    stands. "label#2" is the second step of that label, "a|b" whatever comes first. What is not reached is a failure:
+    then the schedule would show nothing.
     """
 
     def __init__(self, steps: Steps, *acts: tuple[str, str]) -> None:
@@ -77,14 +78,19 @@ class Script:
         """Who goes on by what is written; empty when all of it was reached."""
         while self._acts:
             name, until = self._acts[0]
-            job = self._steps.jobs[name]
-            job.is_to_die = until == "kill"
-            is_blocked = name not in ready and not job.is_done
-            is_over = until in ("end", "kill") and job.is_done
-            if not (is_over or (until == "wait" and is_blocked) or (not job.is_done and job.label == until)):
+            self._steps.jobs[name].is_to_die = until == "kill"
+            if not any(self._is_at(name, place, is_ready=name in ready) for place in until.split("|")):
                 return name
             self._acts.pop(0)
         return ""
+
+    def _is_at(self, name: str, place: str, *, is_ready: bool) -> bool:
+        job = self._steps.jobs[name]
+        if place in ("end", "kill") or job.is_done:
+            return job.is_done and place in ("end", "kill")
+        label, _, number = place.partition("#")
+        done = self._steps.trace.count((name, label))
+        return not is_ready if place == "wait" else job.label == label and done >= int(number or 1) - 1
 
     def require_reached(self) -> None:
         """Raise AssertionError when a part was left out."""

@@ -22,6 +22,9 @@ from shared.randomness import SystemRandomness
 from siteagent.disk.local import LocalDisk
 from siteagent.home import Home, open_home
 from siteagent.jobs.backup import BackupResult
+from siteagent.jobs.labels import LabelChange, change_labels
+from siteagent.jobs.recall import recall
+from siteagent.jobs.record import Who
 from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import VerifyReport, verify
 from siteagent.ledger.state import SnapshotEntry
@@ -48,6 +51,7 @@ class SideBySide:
         self._now_ns = self.place.clock.time_ns
         self._restored = 0
         self.can_punch = True
+        self._is_recalled = False
 
     def _make(self) -> None:
         place, source = self.place, self.place.source
@@ -77,7 +81,7 @@ class SideBySide:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
         shutil.copytree(self._saved, self.place.home, symlinks=True, dirs_exist_ok=True)
         (self._folder / "home.head").write_bytes(self._head)
-        self.days.truth = dict(self._truth)
+        self.days.truth, self._is_recalled = dict(self._truth), False
         self.place.clock.time_ns = self._now_ns
         self.place.randomness = LabelledRandomness("side by side")
 
@@ -88,6 +92,9 @@ class SideBySide:
         self.place.world = replace(self.place.world, randomness=self.place.randomness,
                                    disk=lambda root: ScheduledDisk(steps, root, can_punch=self.can_punch))
         with self.place.open() as home:
+            # As in a process that has been at work for a while: what facts say was read before.
+            home.successors.refresh()
+            home.retired.refresh()
             watch(home, steps)
             yield home
 
@@ -115,7 +122,7 @@ class SideBySide:
         world = replace(self.place.world, randomness=SystemRandomness(), disk=LocalDisk, workers=2)
         steps, order = Steps(), list(jobs)
         random.Random(seed).shuffle(order)
-        with open_home(replace(self.place.access, wait_s=60.0), "test", world) as home:
+        with open_home(replace(self.place.access, wait_s=3600.0), "test", world) as home:
             steps.run_free({name: partial(jobs[name], home) for name in order})
             self._require(home, steps)
 
@@ -124,6 +131,7 @@ class SideBySide:
             if job.error is not None and not isinstance(job.error, UnavailableError | RefusedError | Killed):
                 raise AssertionError(f"{name} failed") from job.error
             assert not isinstance(job.error, RefusedError) or "pruned meanwhile" in str(job.error), job.error
+        self._require_index_leads(home)
         self.days.require_whole(home)
         assert {self.first, self.last} <= set(ids(home))
         assert home.leases.held() == []
@@ -131,17 +139,37 @@ class SideBySide:
         self.days.take(home)
         pruned(home, is_now=True)
         self.days.require_whole(home)
-        assert self.forgotten not in ids(home)
+        assert (self.forgotten in ids(home)) == self._is_recalled
         assert home.packs.unfinished() == []
         ended = Counter(fact.clear.job for fact in home.ledger.facts() if isinstance(fact.clear, JobEnded))
         assert set(ended.values()) == {1}, "a job was taken for one that was cut off"
         assert set(home.snapshots.manifests()) == set(ids(home))
+
+    def _require_index_leads(self, home: Home) -> None:
+        """Whoever restores now is led to packs that are there (a verification would put it right)."""
+        there = set(home.packs.finished())
+        for entry in home.ledger.history().snapshots:
+            for name in home.successors.closed(home.snapshots.segments(entry.id)):
+                spot = home.index.spot(name)
+                assert spot is not None
+                assert spot.pack_id in there
 
     def backup(self, home: Home) -> BackupResult:
         """A backup of what the source is now."""
         found = self.place.backup(home)
         self.days.note(found.snapshot)
         return found
+
+    def label(self, home: Home) -> object:
+        """A decision, which writes facts and no segments."""
+        entries = [entry for entry in home.ledger.history().snapshots if entry.id == self.last]
+        return change_labels(home, Who("user", "host"), entries, LabelChange(note="a note"))
+
+    def recall(self, home: Home) -> object:
+        """Somebody wants the forgotten snapshot back."""
+        entries = [entry for entry in home.ledger.history().forgotten if entry.id == self.forgotten]
+        self._is_recalled = bool(recall(home, Who("user", "host"), entries))
+        return self._is_recalled
 
     def prune(self, home: Home) -> object:
         """A prune that waits for whoever it must."""

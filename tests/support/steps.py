@@ -24,9 +24,9 @@ from siteagent.store.pipeline import Encoding, Filled, Pipeline
 
 Choose = Callable[[Sequence[str], str], str]
 """From the names of the jobs that could go on and the one that went last: who goes on."""
-OFTEN = frozenset({"index.spot", "list packs", "snapshotfiles.segments"})
+OFTEN = frozenset({"index.spot", "list packs", "listed packs", "snapshotfiles.segments"})
 """Steps of which there are so many that they are watched only where they matter."""
-_TURN_S = 120.0
+_TURN_S = 90.0
 _FOLDERS = ("packs", "snapshots", "reaches")
 
 
@@ -189,9 +189,12 @@ class ScheduledDisk(LocalDisk):
 
     def list(self, path: str) -> list[str]:
         """Who is there."""
-        if path == "packs":
-            self._steps.step("list packs")
-        return super().list(path)
+        if path != "packs":
+            return super().list(path)
+        self._steps.step("list packs")
+        found = super().list(path)
+        self._steps.step("listed packs")
+        return found
 
     def punch(self, path: str, offset: int, length: int) -> bool:
         """A stretch of a file goes."""
