@@ -7,6 +7,10 @@
   log was rewound, and nothing is written before `repair log`.
 - Keys that stand in the keyring only (a rotation was cut off) become facts before anything is sealed under them.
 - The cut-off run's abandonment becomes a fact; only then its unfinished packs and its manifest are removed.
+
+All of it follows from facts and from what lies on the disk, so a crash in the middle leaves the same to do: what was
+removed stays removed, what was recorded is not recorded again, the rest is found once more. In a process where another
+job already writes, that job has done all this, and what looks cut off is its own work: see `Home.arranging`.
 """
 
 from __future__ import annotations

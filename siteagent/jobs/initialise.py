@@ -1,4 +1,21 @@
-"""Making a home: keys, organisation, log, and last the format file that declares it a home."""
+"""Making a home: keys, organisation, log, and last the format file that declares it a home.
+
+What a crash between step n and n + 1 leaves:
+
+| step | durable after it                         | a crash then leaves                                                |
+| ---- | ---------------------------------------- | ------------------------------------------------------------------ |
+| 1    | the home's folder and the empty ones in  | empty folders: the next `init` uses them                           |
+|      | it                                       |                                                                    |
+| 2    | recovery shares and organisation.json    | shares of a seed that nothing is sealed to: `init` says that they  |
+|      |                                          | are there; they are of no use                                      |
+| 3    | key file                                 | a key that opens nothing: `init` refuses, and says to move it away |
+| 4    | keyring                                  | no home yet: `init` says to remove the folder and the key file     |
+| 5    | log with its opening fact                | the same                                                           |
+| 6    | H.head beside the home                   | the same                                                           |
+| 7    | file `format`: the commit                | a home                                                             |
+
+Nothing can be backed up before step 7, so nothing can be lost before it.
+"""
 
 from __future__ import annotations
 

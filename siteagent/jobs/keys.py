@@ -1,13 +1,32 @@
 """The keys of a site: shown, rotated, split anew, protected by a passphrase, restored from recovery shares.
 
-Order of writes, so that a crash anywhere leaves a home that opens:
+Order of writes, so that a crash anywhere leaves a home that opens (each file is replaced as a whole, durably):
 
-| what                     | order                                                                                     |
-| ------------------------ | ----------------------------------------------------------------------------------------- |
-| a new key epoch          | H/keyring durable -> first use (the fact key.added is sealed in it)                       |
-| a new site secret        | keyring wrapped to the old and the new secret -> key file -> keyring for the new alone    |
-| a passphrase set or gone | key file, replaced as a whole; the secret stays, so copies of the old key file still open |
-| restore from shares      | keyring wrapped to a new secret (and, as before, the recovery key) -> key file            |
+| operation                | step | durable after it                     | a crash then leaves                        |
+| ------------------------ | ---- | ------------------------------------ | ------------------------------------------ |
+| a new key epoch          | 1    | fact job.started                     | a job without an end                       |
+|                          | 2    | H/keyring with the new epoch         | an epoch in use from now on; the next      |
+|                          |      |                                      | writer records key.added before it seals   |
+|                          |      |                                      | anything                                   |
+|                          | 3    | facts key.added, job.ended           |                                            |
+| a new site secret        | 1    | fact job.started                     | a job without an end                       |
+|                          | 2    | keyring wrapped to the old secret    | the old key file opens                     |
+|                          |      | and to the new one                   |                                            |
+|                          | 3    | key file with the new secret         | the new key file opens, and copies of the  |
+|                          |      |                                      | old one still do: rotate again             |
+|                          | 4    | keyring for the new secret alone,    | the new key file opens, copies of the old  |
+|                          |      | with a new key epoch                 | one nothing; key.added as above            |
+|                          | 5    | facts key.added, job.ended           |                                            |
+| a passphrase set or gone | 1    | fact job.started                     | a job without an end                       |
+|                          | 2    | key file; the secret stays, so       | the new passphrase opens, and the job has  |
+|                          |      | copies of the old one still open     | no end                                     |
+| restore from shares      | 1    | keyring wrapped to a new secret and, | a home that no key file opens: restore     |
+|                          |      | as before, to the recovery key       | again, the shares still fit                |
+|                          | 2    | key file                             | a home that opens; nothing recorded        |
+|                          | 3    | facts of the job, key.added          |                                            |
+| a new split              | 1    | fact job.started                     | a job without an end                       |
+|                          | 2    | share files, organisation.json       | shares that are good, some perhaps         |
+|                          |      |                                      | missing: remove them and split again       |
 """
 
 from __future__ import annotations

@@ -2,6 +2,13 @@
 
 A segment counts as present only if its header reads back and its table opens. A pack whose trailer is damaged or cut
 off is walked from segment to segment instead, and what opens whole is taken. Nothing but the index is changed.
+
+| step | done after it                      | a crash then leaves                                                      |
+| ---- | ---------------------------------- | ------------------------------------------------------------------------ |
+| 1    | the old index is gone              | no index: whoever opens the home makes one and fills it from the packs   |
+| 2    | the rows of each pack, the one     | an index that lacks packs: those without their last row are read again   |
+|      | that says so last                  | by whoever comes next                                                    |
+| 3    | facts job.started, job.ended       | a sound index, nothing or a job without an end recorded                  |
 """
 
 from __future__ import annotations

@@ -5,6 +5,19 @@
    new log epoch begins.
 3. Packs with a sound trailer, key records, and snapshots whose manifest opens and whose reach is there become facts.
 
+| step | durable after it                              | a crash then leaves                                         |
+| ---- | --------------------------------------------- | ----------------------------------------------------------- |
+| 1    | the old log under another name, what holds of | what the next `repair log` goes on from (the old file in    |
+|      | it as the new one (only where it does not     | part or whole under the other name)                         |
+|      | read)                                         |                                                             |
+| 2    | the opening of a new log epoch                | the proof that facts are missing is still there (packs and  |
+|      |                                               | manifests cite them): nothing may be written, repair again  |
+| 3    | manifests that cannot be used have other names| the same                                                    |
+| 4    | all that is taken back, and the end of the    | a repaired log; `changes/` may lack what was never in it,   |
+|      | job, in one transaction                       | the next prune writes it                                    |
+| 5    | `changes/` says what the log says             | an index that leads to retired segments: refused by name    |
+| 6    | the index in line                             |                                                             |
+
 Nothing is swept and nothing is removed; a manifest that cannot be taken back gets another name, so that it does not
 stand for a snapshot, and is reported.
 """

@@ -1,4 +1,21 @@
-"""Restoring: what a snapshot holds below a path becomes the content of a folder; only what differs is touched."""
+"""Restoring: what a snapshot holds below a path becomes the content of a folder; only what differs is touched.
+
+What a crash between step n and n + 1 leaves. The home keeps every snapshot as it was at every point:
+
+| step | done after it                                  | a crash then leaves                                          |
+| ---- | ---------------------------------------------- | ------------------------------------------------------------ |
+| 1    | fact job.started                               | a job without an end: the next writer records that           |
+| 2    | `--delete`: what the snapshot lacks is removed | a target with less in it; it was there to be removed         |
+| 3    | mark of the target in the home                 | a target in which `--delete` is not asked twice              |
+| 4    | entries, each complete under a temporary name  | some entries new, some as they were; `.farkeep-*.part`       |
+|      | before it gets its own (a folder that this     | files, replaced by the next try; in a fresh folder perhaps a |
+|      | restore made is filled directly)               | short file, found by its content and written again by the    |
+|      |                                                | next try                                                     |
+| 5    | links, metadata of folders, sync of the target | folders with other times and rights than they had            |
+| 6    | facts restore.done, job.ended                  | nothing                                                      |
+
+The same command again goes on: what is there is compared by content, never by size and time.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +160,7 @@ def _job(home: Home, request: RestoreRequest, result: RestoreResult) -> Iterator
 def _restore_one(home: Home, request: RestoreRequest, catalog: Catalog, place: _Place, result: RestoreResult,
                  watch: Callable[[Restorer], None] | None) -> None:
     mapping = Mapping(place.prefix, place.only_name, request.selection)
-    marks, target = Marks(home.disk), request.target
+    marks, target = Marks(home.disk, home.keyring.default_domain.chunk_id_key), request.target
     if request.is_dry_run:
         _dry_run(home, request, catalog, mapping, place, result)
         return

@@ -12,6 +12,13 @@
 
 Suspects are segments that were damaged when last checked. What is found damaged becomes a fact, and the next backup
 reads the source again for it (siteagent.salvage.unusable_segments); what holds again becomes one too.
+
+| step | done after it                               | a crash then leaves                                             |
+| ---- | ------------------------------------------- | --------------------------------------------------------------- |
+| 1    | fact job.started                            | a job without an end: the next writer records that              |
+| 2    | the index corrected where packs contradict  | a better index than before                                      |
+| 3    | facts verification.done (damaged, mended)   | what was found is on record; without them it is found again, and|
+|      | and job.ended, in one transaction           | until then nothing new is known not to rest on                  |
 """
 
 from __future__ import annotations

@@ -10,11 +10,14 @@ of the previous snapshot neither. *Closed* (they are to be compacted): what name
 be found in their successors; only a hit of the index must not add a new reference, since what nobody named when the
 live chunks were counted is not taken along. So a backup beside a compaction reads no file again.
 
+Each row has its dangerous order in tests/invariants/test_06_skip_only_what_is_there.py.
+
 operation starting x operation running -> why it is safe
   backup x sweep        the draft re-uses nothing condemned; a sweep waits for every lease older than its condemnation
   restore x sweep       a snapshot is given up by a fact before its segments are condemned: whoever starts later does
-                        not see it, whoever started earlier is waited for. The same holds for cat, dump, ls, mount
-  verify x sweep        the same; a snapshot that was given up meanwhile is no longer asked for
+                        not see it, or, looked up before, is told that it was pruned (siteagent.jobs.reading); whoever
+                        started earlier is waited for. The same holds for cat, dump, ls, mount
+  verify x sweep        the same; a snapshot that was given up meanwhile is no longer asked for, nor a pack
   sweep x backup        the union of reaches is computed again when the last older lease is gone
   sweep x restore       it waits for the lease before the first byte goes
   sweep x verify        the same
@@ -22,12 +25,24 @@ operation starting x operation running -> why it is safe
   compaction x backup   live chunks are counted when every lease older than the closing is gone, of all snapshots then
   restore x compaction  old segments stay until a sweep; from the fact on their names lead to the successors
   compaction x restore  the same: a compaction adds packs and a fact, it takes nothing away
-  verify x compaction, compaction x verify: the same as restore
+  verify x compaction   the same as restore; a successor that came after packs were listed is looked for once more
+  compaction x verify   the same as restore
   restore x repack      packs that were copied go when every lease is gone that may know the old places; a job that
                         does not end leaves them to the next writer
-  repack x restore      the same
+  repack x restore      the same. What copies were made and taken back on a full disk stays while anybody reads
   prune x prune         one at a time: the second is told so
-  backup x backup       runs never share a name; both may store one chunk, which costs space only
+  backup x backup       runs never share a name; both may store one chunk, which costs space only. What the other has
+                        stored counts for new references once its pack is whole and synced: such packs never go
+                        without a fact, and are recorded also when their job fails or dies
+  any start x any start Home.arranging is held from looking for what earlier runs left to the entry in Home.running: a
+                        job of this process is never taken for one that was cut off, nor its files for litter
+  start x prune         packs, manifests and index rows are removed under the same lock: whoever brings the index in
+                        line sees them before or after, never between
+  start x restore       manifests and packs that were given up stay while anybody holds a lease
+  recall x prune        both ask and record under Home.deciding
+  repair index x any    refused while anybody holds a lease; whoever starts meanwhile waits
+  repair packs x prune  one at a time, as two prunes
+  repair log, key restore x any: only as the one owner of the home, before anything else runs
 """
 
 from __future__ import annotations

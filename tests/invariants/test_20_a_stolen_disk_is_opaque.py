@@ -94,7 +94,8 @@ class Disk:
         self.run(*command, f"echo {word('failing')}; exit 3", is_bad=True)
         self._fill_up()
         self._kill()
-        self.run("forget", "--keep", "last=1", "--name", name, "--yes-forget", "2", is_bad=True)
+        oldest = min(self.farkeep.snapshots(*self.options).json(), key=lambda row: row["time"])
+        self.run("forget", oldest["snapshot"])
         self.run("prune", "--now")
         self.run("restore", "latest", "--to", self.folder / word("target"))
         self.run("key", "rotate")
@@ -158,6 +159,14 @@ def test_nothing_marked_is_found_on_the_disk(passphrase: bool, tmp_path: Path, k
     assert all(map(_LINE.fullmatch, (disk.stolen / "home/farkeep.log").read_text().splitlines()))
     tally("bytes searched for canaries", scanner.searched_bytes)
     tally("canaries and their forms", len(scanner._names))
+
+
+def test_other_users_of_the_machine_are_shut_out(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, passphrase=False)
+    disk.run("init", "--site", "x", "--recovery-out", tmp_path / "shares")
+    disk.run("backup", disk.source)
+    closed = [disk.stolen / "home", disk.stolen / "home.key", disk.stolen / "home.head", *(tmp_path / "shares").iterdir()]
+    assert [path.name for path in closed if path.stat().st_mode & 0o077] == []
 
 
 def test_the_name_of_the_machine_is_not_in_the_index(tmp_path: Path) -> None:
