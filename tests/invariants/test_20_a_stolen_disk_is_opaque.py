@@ -165,7 +165,8 @@ def test_other_users_of_the_machine_are_shut_out(tmp_path: Path) -> None:
     disk = Disk(tmp_path, passphrase=False)
     disk.run("init", "--site", "x", "--recovery-out", tmp_path / "shares")
     disk.run("backup", disk.source)
-    closed = [disk.stolen / "home", disk.stolen / "home.key", disk.stolen / "home.head", *(tmp_path / "shares").iterdir()]
+    beside = [disk.stolen / name for name in ("home", "home.key", "home.head")]
+    closed = [*beside, *(tmp_path / "shares").iterdir()]
     assert [path.name for path in closed if path.stat().st_mode & 0o077] == []
 
 
