@@ -54,7 +54,7 @@ def _hold(session: Session) -> None:
         request = HoldRequest(snapshots=snapshots, name=name, until_ns=until_ns, is_lock=options.lock,
                               reason=options.reason)
         hold = place_hold(home, Who(user_name(), host_name()), request)
-        record = _record(hold, home.ledger.now_ns())
+        record = _record(hold, home.ledger.counted().now_ns)
         notes = list(home.notes)
     output.document(record)
     output.say(f"{_kind(hold)} {_digits(hold)} keeps {_what(hold)} {_end(hold)}")
@@ -75,11 +75,11 @@ def _require_choice(options: Namespace) -> None:
 def _list(session: Session) -> None:
     output = session.output
     with session.open_home() as home:
-        holds, now_ns = list(home.ledger.history().holds), home.ledger.now_ns()
+        holds, counted_ns = list(home.ledger.history().holds), home.ledger.counted().now_ns
     if output.is_json or output.is_jsonl:
-        output.records(_record(hold, now_ns) for hold in holds)
+        output.records(_record(hold, counted_ns) for hold in holds)
         return
-    output.table(_HEADINGS, _cells(holds, now_ns))
+    output.table(_HEADINGS, _cells(holds, counted_ns))
     output.say(f"{len(holds)} {'hold' if len(holds) == 1 else 'holds'}")
 
 
@@ -93,20 +93,20 @@ def _release(session: Session) -> None:
     session.notes(notes)
 
 
-def _record(hold: Hold, now_ns: int) -> dict[str, Json]:
+def _record(hold: Hold, counted_ns: int) -> dict[str, Json]:
     return {
-        "hold": hold.id.hex(), "is_lock": hold.is_lock, "is_active": not hold.is_over(now_ns),
+        "hold": hold.id.hex(), "is_lock": hold.is_lock, "is_active": not hold.is_over(counted_ns),
         "placed": rfc3339(hold.placed_ns), "until": rfc3339(hold.until_ns) if hold.until_ns else None,
         "by": plain(hold.user), "snapshots": [snapshot.hex() for snapshot in hold.snapshots],
         "name": hold.name or None, "is_everything": hold.is_everything, "reason": plain(hold.reason),
     }  # fmt: skip
 
 
-def _cells(holds: list[Hold], now_ns: int) -> Iterator[tuple[str, ...]]:
+def _cells(holds: list[Hold], counted_ns: int) -> Iterator[tuple[str, ...]]:
     for hold in holds:
         end = local_time(hold.until_ns) if hold.until_ns else "released"
-        yield (_digits(hold), _kind(hold), local_time(hold.placed_ns), f"{end} (over)" if hold.is_over(now_ns) else end,
-               hold.user, _what(hold), hold.reason)
+        end += " (over)" if hold.is_over(counted_ns) else ""
+        yield (_digits(hold), _kind(hold), local_time(hold.placed_ns), end, hold.user, _what(hold), hold.reason)
 
 
 def _what(hold: Hold) -> str:

@@ -37,9 +37,10 @@ def run(session: Session) -> int:
     if name is not None:
         check_name(name)
     with session.open_home() as home:
-        history, now_ns = home.ledger.history(), home.ledger.now_ns()
+        history, counted_ns = home.ledger.history(), home.ledger.counted().now_ns
+        now_ns = home.ledger.now_ns()
         entries = [entry for entry in history.snapshots if name is None or _name(entry) == name]
-        held = {entry.id: _held(hold_of(history.holds, entry, now_ns)) for entry in entries}
+        held = {entry.id: _held(hold_of(history.holds, entry, counted_ns)) for entry in entries}
     wanted = [entry for entry in entries if not entry.is_forgotten]
     if session.options.names:
         for word in _words(history, wanted):
@@ -53,7 +54,7 @@ def run(session: Session) -> int:
     forgotten = [entry for entry in entries if entry.is_forgotten]
     if forgotten:
         output.line("")
-        output.table(("forgotten", *_HEADINGS[1:], "may be swept"), (_forgotten_cells(entry, held, now_ns)
+        output.table(("forgotten", *_HEADINGS[1:], "may be swept"), (_forgotten_cells(entry, held, now_ns, counted_ns)
                                                                      for entry in forgotten))
         output.say(f"{len(forgotten)} forgotten; `farkeep unforget` takes them back")
     return 0
@@ -96,6 +97,7 @@ def _cells(entry: SnapshotEntry, held: dict[bytes, str]) -> tuple[str, ...]:
             shown_size(summary.bytes_seen), summary.quality, summary.host, *labels)
 
 
-def _forgotten_cells(entry: SnapshotEntry, held: dict[bytes, str], now_ns: int) -> tuple[str, ...]:
-    when = "by the next prune" if entry.sweep_after_ns <= now_ns else f"from {local_time(entry.sweep_after_ns)}"
+def _forgotten_cells(entry: SnapshotEntry, held: dict[bytes, str], now_ns: int, counted_ns: int) -> tuple[str, ...]:
+    from_ns = now_ns + entry.sweep_counted_ns - counted_ns
+    when = "by the next prune" if entry.is_due(counted_ns) else f"from {local_time(from_ns)}"
     return *_cells(entry, held), f"when no {held[entry.id]} keeps it" if held[entry.id] else when

@@ -151,10 +151,10 @@ def _by_name(history: History, only: str) -> dict[str, list[SnapshotEntry]]:
 
 
 def _judge(home: Home, rules: tuple[Rule, ...], entries: list[SnapshotEntry]) -> list[Judged]:
-    holds, now_ns = home.ledger.history().holds, home.ledger.now_ns()
+    holds, counted_ns = home.ledger.history().holds, home.ledger.counted().now_ns
     found = []
     for judged in apply_rules(rules, entries):
-        hold = hold_of(holds, judged.snapshot, now_ns)
+        hold = hold_of(holds, judged.snapshot, counted_ns)
         word = () if hold is None else (f"{'lock' if hold.is_lock else 'hold'} {hold.id.hex()[:ID_SHOWN_DIGITS]}",)
         found.append(Judged(judged.snapshot, judged.rules + word))
     return found
@@ -162,7 +162,7 @@ def _judge(home: Home, rules: tuple[Rule, ...], entries: list[SnapshotEntry]) ->
 
 def _confirm_clock(home: Home, who: Who) -> None:
     prepare_writing(home)
-    if _is_clock_doubtful(home):
+    if _is_clock_doubtful(home) or home.ledger.counted().is_doubtful:
         with recorded(home, CLOCK_CONFIRMED, who, ()):
             pass
 

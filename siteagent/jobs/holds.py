@@ -1,7 +1,8 @@
 """Holds and locks: placed and released, and what they keep from being forgotten or swept.
 
-A hold ends when it is released or, with `--until`, by itself; a lock ends by time alone. Both go by log time. A hold
-may be placed on a forgotten snapshot: it stays forgotten, and is not swept while the hold lasts.
+A hold ends when it is released or, with `--until`, by itself; a lock ends by time alone. Both go by counted time
+(siteagent.ledger.counted_time): neither ends early because a clock was put forward. A hold may be placed on a forgotten
+snapshot: it stays forgotten, and is not swept while the hold lasts.
 """
 
 from __future__ import annotations
@@ -64,12 +65,21 @@ def release_hold(home: Home, who: Who, prefix: str, reason: str = "") -> Hold:
     found = find_hold(home.ledger.history(), prefix)
     prepare_writing(home)
     with recorded(home, "release", who, (found.id.hex(),)) as job:
-        if found.is_lock and not found.is_over(home.ledger.now_ns()):
-            raise RefusedError(f"a lock cannot be released before its time: {_shown_end(found)}",
-                               subject=_digits(found), next_step="wait until then; nobody can end it earlier")
+        _require_over(home, found)
         sealed = HoldReleasedSealed(user=plain_text(who.user), host=plain_text(who.host), reason=plain_text(reason))
         job.facts.append(Fact(HoldReleased(hold=found.id), sealed))
     return found
+
+
+def _require_over(home: Home, hold: Hold) -> None:
+    if not hold.is_lock or hold.is_over(home.ledger.counted().now_ns):
+        return
+    next_step = "wait until then; nobody can end it earlier"
+    if hold.until_ns <= home.ledger.now_ns():
+        next_step = ("nothing was recorded for days, and of such a pause two days count, for the clock may be wrong: "
+                     "`farkeep forget --keep ... --confirm-clock` says that it is right")
+    raise RefusedError(f"a lock cannot be released before its time: {_shown_end(hold)}", subject=_digits(hold),
+                       next_step=next_step)
 
 
 def find_hold(history: History, prefix: str) -> Hold:
@@ -84,16 +94,16 @@ def find_hold(history: History, prefix: str) -> Hold:
     return matching[0]
 
 
-def hold_of(holds: Sequence[Hold], snapshot: SnapshotEntry, now_ns: int) -> Hold | None:
-    """What keeps a snapshot at this log time: a lock if there is one, else the oldest hold."""
-    holding = [hold for hold in holds if hold.holds(snapshot, now_ns)]
+def hold_of(holds: Sequence[Hold], snapshot: SnapshotEntry, counted_ns: int) -> Hold | None:
+    """What keeps a snapshot at this counted time: a lock if there is one, else the oldest hold."""
+    holding = [hold for hold in holds if hold.holds(snapshot, counted_ns)]
     return min(holding, key=lambda hold: not hold.is_lock, default=None)
 
 
 def require_free(home: Home, snapshots: Sequence[SnapshotEntry]) -> None:
     """Raise RefusedError when one of the snapshots is held: by what, whose, why, until when, and the way out."""
-    holds, now_ns = home.ledger.history().holds, home.ledger.now_ns()
-    held = [(entry, hold) for entry in snapshots if (hold := hold_of(holds, entry, now_ns)) is not None]
+    holds, counted_ns = home.ledger.history().holds, home.ledger.counted().now_ns
+    held = [(entry, hold) for entry in snapshots if (hold := hold_of(holds, entry, counted_ns)) is not None]
     if not held:
         return
     entry, hold = held[0]

@@ -9,6 +9,8 @@ from siteagent.jobs.holds import hold_of
 from siteagent.ledger.history import History
 from siteagent.ledger.state import SnapshotEntry
 
+_MINUTE_NS = 60 * 10**9
+
 
 class Leaving(Struct):
     """The snapshots that go and those that stay, each oldest first, and what is to be said about it."""
@@ -24,10 +26,11 @@ def leaving(home: Home, *, is_now: bool) -> Leaving:
     A clock that jumped after a snapshot was forgotten says nothing about how long ago that was: such a snapshot stays.
     """
     history, found = home.ledger.history(), Leaving()
-    now_ns, held, unsure = home.ledger.now_ns(), 0, 0
+    counted_ns, held, unsure, paused = home.ledger.counted().now_ns, 0, 0, 0
     for entry in history.snapshots:
-        is_due = entry.is_forgotten and (is_now or entry.sweep_after_ns <= now_ns)
-        is_held = is_due and hold_of(history.holds, entry, now_ns) is not None
+        is_due = entry.is_forgotten and (is_now or entry.is_due(counted_ns))
+        is_held = is_due and hold_of(history.holds, entry, counted_ns) is not None
+        paused += entry.is_forgotten and not is_due and entry.sweep_after_ns <= home.ledger.now_ns()
         is_unsure = is_due and not is_now and _jumped_since(history, entry.forgotten_ns)
         held, unsure = held + is_held, unsure + (is_unsure and not is_held)
         (found.going if is_due and not is_held and not is_unsure else found.staying).append(entry)
@@ -37,8 +40,13 @@ def leaving(home: Home, *, is_now: bool) -> Leaving:
         found.notes.append(f"{unsure} forgotten snapshots stay, for the clock has jumped since: how long ago they were "
                            "forgotten is not sure; `farkeep forget --keep ... --confirm-clock` says that the clock is "
                            "right, `farkeep prune --now` does not ask for it")  # fmt: skip
+    if paused:
+        found.notes.append(f"{paused} forgotten snapshots stay, for nothing was recorded for days: if the clock is "
+                           "wrong now, less time has passed than it says, and of each such pause two days count; "
+                           "`farkeep forget --keep ... --confirm-clock` says that the clock is right")  # fmt: skip
     return found
 
 
 def _jumped_since(history: History, time_ns: int) -> bool:
-    return any(max(jump.from_ns, jump.to_ns) > time_ns for jump in history.unconfirmed_jumps)
+    # The moments of a jump are whole minutes: one that was noted together with the decision counts as later.
+    return any(max(jump.from_ns, jump.to_ns) + _MINUTE_NS > time_ns for jump in history.unconfirmed_jumps)

@@ -13,7 +13,7 @@ from siteagent.store.names import SegmentName, run_of
 from siteagent.store.nameset import NameSet
 
 GRACE_NS = 7 * 24 * 3600 * 10**9
-"""How long what a backup stored that did not come to its end is kept for the next try (log time)."""
+"""How long what a backup stored that did not come to its end is kept for the next try (counted time)."""
 
 
 def needed_segments(home: Home, staying: Iterable[SnapshotEntry]) -> NameSet:
@@ -52,12 +52,12 @@ class Runs(Struct, frozen=True):
 
 def runs_of(home: Home, staying: Iterable[SnapshotEntry], *, is_now: bool) -> Runs:
     """Sort the runs that the log knows; `is_now` gives an interrupted backup no time for another try."""
-    history, now_ns = home.ledger.history(), home.ledger.now_ns()
+    history, counted_ns = home.ledger.history(), home.ledger.counted().now_ns
     jobs = [job for job in history.jobs if job.run]
     over = {entry.taken.run for entry in history.snapshots}
     for job in jobs:
         is_tried_again = job.kind == "backup" and job.outcome in ("failed", "refused")
-        if job.outcome and (is_now or not is_tried_again or job.ended_ns + GRACE_NS <= now_ns):
+        if job.outcome and (is_now or not is_tried_again or job.ended_counted_ns + GRACE_NS <= counted_ns):
             over.add(job.run)
     return Runs(frozenset(entry.taken.run for entry in staying), frozenset(job.run for job in jobs if not job.outcome),
                 frozenset(over), is_now)  # fmt: skip

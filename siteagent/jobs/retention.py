@@ -11,7 +11,9 @@ Rules are written `last 3, daily 14, weekly 8, monthly 12, yearly 7, within 30d,
 
 - Buckets go by the log's time, which never runs backwards and is that of the end of a backup: one from 23:50 to 0:10
   belongs to the later day. Only those that hold snapshots are counted, so a machine that was off for a month loses
-  nothing by it. `within` does not look at the clock either.
+  nothing by it. `within` does not look at the clock either, and a pause between two snapshots of over a week and over
+  three times the usual one counts as no more than that: it may be a machine that was off, or a clock that was put
+  forward, and the snapshots before it are no older for that.
 - Of a bucket the newest good snapshot is kept, and where there is none the newest partial one. Buckets with good
   snapshots are counted by themselves: partial ones push none of them out.
 - The newest good snapshot is always kept (of a NAME that has none, the newest), and so is what cannot be read.
@@ -21,8 +23,9 @@ Rules are written `last 3, daily 14, weekly 8, monthly 12, yearly 7, within 30d,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -32,6 +35,7 @@ from siteagent.ledger.state import SnapshotEntry
 
 _COUNT_MAX, _RULES_MAX, _TEXT_MAX = 100_000, 100, 10_000
 _OWN_TIME_LIMIT_NS = 3600 * 10**9
+_PAUSE_MIN_NS = 7 * 86_400 * 10**9
 _BUCKETS: dict[str, Callable[[datetime], str]] = {
     # The offset tells the two hours apart that have one name when summer time ends.
     "hourly": lambda moment: moment.replace(minute=0, second=0, microsecond=0).isoformat(timespec="minutes"),
@@ -142,12 +146,22 @@ class _Series:
         elif rule.kind == "tag":
             self._keep_all(rule.text, (n for n in self._newest_first if rule.value in self._snapshots[n].tags))
         elif rule.kind == "within":
-            newest = next(filter(self._is_good, self._placed), next(iter(self._placed), None))
-            if newest is not None:
-                start_ns = self._snapshots[newest].time_ns - rule.amount
-                self._keep_all(rule.text, (n for n in self._placed if self._snapshots[n].time_ns >= start_ns))
+            self._keep_all(rule.text, self._within(rule.amount))
         else:
             self._apply_buckets(rule)
+
+    def _within(self, span_ns: int) -> Iterator[int]:
+        times = [self._snapshots[number].time_ns for number in self._placed]
+        pauses = [later_ns - earlier_ns for later_ns, earlier_ns in pairwise(times)]
+        longest_ns = _longest_pause_ns(pauses)
+        newest = next((place for place, number in enumerate(self._placed) if self._is_good(number)), 0)
+        yield from self._placed[: newest + 1]
+        age_ns = 0
+        for number, pause_ns in zip(self._placed[newest + 1 :], pauses[newest:], strict=True):
+            age_ns += min(pause_ns, longest_ns)
+            if age_ns > span_ns:
+                return
+            yield number
 
     def _apply_buckets(self, rule: Rule) -> None:
         bucket_of = _BUCKETS[rule.kind]
@@ -184,6 +198,12 @@ class _Series:
 
     def _keep(self, number: int, text: str) -> None:
         self.kept[number].append(text)
+
+
+def _longest_pause_ns(pauses: list[int]) -> int:
+    """As what a pause between two snapshots counts at most. The longest says nothing about what is usual."""
+    others = sorted(pauses)[:-1]
+    return max(_PAUSE_MIN_NS, 3 * others[len(others) // 2] if others else 0)
 
 
 def is_good(snapshot: SnapshotEntry) -> bool:

@@ -180,10 +180,10 @@ def _can_punch(home: Home, dead: frozenset[SegmentName]) -> bool:
 def give_up_snapshots(home: Home, job: bytes, found: Leaving) -> int:
     """Record that snapshots are swept: from here on nobody can recall or open them. Returns how many."""
     with home.deciding:
-        history, now_ns = home.ledger.history(), home.ledger.now_ns()
+        history, counted_ns = home.ledger.history(), home.ledger.counted().now_ns
         known = {entry.id: entry for entry in history.forgotten}
         going = [entry.id for entry in found.going
-                 if entry.id in known and hold_of(history.holds, known[entry.id], now_ns) is None]  # fmt: skip
+                 if entry.id in known and hold_of(history.holds, known[entry.id], counted_ns) is None]  # fmt: skip
         if going:
             home.ledger.record(Fact(SegmentsSwept(job=job, snapshots=tuple(going), segments=b"")))
     return len(going)

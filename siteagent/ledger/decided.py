@@ -35,32 +35,40 @@ def _labelled(_: State, rows: Rows, fact: RecordedFact, clear: SnapshotLabelled)
     row.entry = raw(replace(entry, tags=tuple(tags), note=entry.note if sealed.note is None else sealed.note))
 
 
-def _forgotten(_: State, rows: Rows, fact: RecordedFact, clear: SnapshotsForgotten) -> None:
-    _mark(rows, clear.snapshots, fact.time_ns, clear.sweep_after_ns)
+def _forgotten(state: State, rows: Rows, fact: RecordedFact, clear: SnapshotsForgotten) -> None:
+    from_ns = fact.time_ns if fact.time_ns < clear.sweep_after_ns else _asked_ns(state, fact)
+    counted_ns = state.counted.now_ns + max(0, clear.sweep_after_ns - from_ns)
+    for row in filter(None, map(rows.get, clear.snapshots)):
+        row.is_forgotten = True
+        row.entry = raw(replace(open_snapshot(row), forgotten_ns=fact.time_ns, sweep_after_ns=clear.sweep_after_ns,
+                                sweep_counted_ns=counted_ns))  # fmt: skip
 
 
 def _recalled(_: State, rows: Rows, __: RecordedFact, clear: SnapshotsRecalled) -> None:
-    _mark(rows, clear.snapshots, 0, 0)
+    for row in filter(None, map(rows.get, clear.snapshots)):
+        row.is_forgotten = False
+        row.entry = raw(replace(open_snapshot(row), forgotten_ns=0, sweep_after_ns=0, sweep_counted_ns=0))
 
 
-def _mark(rows: Rows, snapshots: tuple[bytes, ...], forgotten_ns: int, sweep_after_ns: int) -> None:
-    for row in filter(None, map(rows.get, snapshots)):
-        row.is_forgotten = forgotten_ns != 0
-        row.entry = raw(replace(open_snapshot(row), forgotten_ns=forgotten_ns, sweep_after_ns=sweep_after_ns))
+def _asked_ns(state: State, fact: RecordedFact) -> int:
+    """The log time at which somebody chose the moment that a fact names: before a jump that was noted with it."""
+    return min(fact.time_ns, state.jumped_from_ns) if fact.time_ns == state.jumped_at_ns else fact.time_ns
 
 
 def _hold_placed(state: State, _: Rows, fact: RecordedFact, clear: HoldPlaced) -> None:
     sealed = fact.sealed if isinstance(fact.sealed, HoldPlacedSealed) else HoldPlacedSealed(user="", host="")
+    counted_ns = state.counted.now_ns + max(0, clear.until_ns - _asked_ns(state, fact)) if clear.until_ns else 0
     state.holds.append(Hold(
-        id=clear.hold, placed_ns=fact.time_ns, until_ns=clear.until_ns, is_lock=clear.is_lock, is_whole=clear.is_whole,
-        snapshots=clear.snapshots, name=sealed.name, user=sealed.user, reason=sealed.reason,
-        subject=fact.subject,
+        id=clear.hold, placed_ns=fact.time_ns, until_ns=clear.until_ns,
+        until_counted_ns=counted_ns,
+        is_lock=clear.is_lock, is_whole=clear.is_whole, snapshots=clear.snapshots, name=sealed.name, user=sealed.user,
+        reason=sealed.reason, subject=fact.subject,
     ))  # fmt: skip
 
 
-def _hold_released(state: State, _: Rows, fact: RecordedFact, clear: HoldReleased) -> None:
+def _hold_released(state: State, _: Rows, __: RecordedFact, clear: HoldReleased) -> None:
     state.holds = [hold for hold in state.holds if hold.id != clear.hold
-                   or (hold.is_lock and not 0 < hold.until_ns <= fact.time_ns)]  # fmt: skip
+                   or (hold.is_lock and not hold.is_over(state.counted.now_ns))]  # fmt: skip
 
 
 def _superseded(state: State, _: Rows, __: RecordedFact, clear: SegmentsSuperseded) -> None:

@@ -33,6 +33,7 @@ from shared.facts import (
 )
 from shared.keyrecord import KeyRecord
 from shared.summary import SnapshotSummary
+from siteagent.ledger.counted_time import CountedTime
 from siteagent.ledger.decided import DECIDED
 from siteagent.ledger.epochs import LogEpoch, LogEpochs
 from siteagent.ledger.fact_keys import OpenedSubject
@@ -81,6 +82,11 @@ class History:
     def last_stamp(self) -> Stamp | None:
         """Time of the newest fact; None before the first."""
         return Stamp(self._state.last_time_ns, self._state.last_wall_ns) if self._state.facts else None
+
+    @property
+    def counted(self) -> CountedTime:
+        """Counted time up to the newest fact."""
+        return self._state.counted
 
     @property
     def log_epochs(self) -> LogEpochs:
@@ -209,8 +215,12 @@ class History:
         state = self._state
         state.position = fact.position
         state.facts += 1
+        if isinstance(fact.clear, ClockJumped):
+            state.jumped_from_ns, state.jumped_at_ns = max(state.last_time_ns, fact.clear.from_ns), fact.time_ns
         state.last_time_ns = max(state.last_time_ns, fact.time_ns)
         state.last_wall_ns = fact.wall_ns
+        if not isinstance(fact.sealed, Mark):
+            state.counted = _counted(state.counted, fact)
         if isinstance(fact.clear, Mark):
             state.newer += fact.clear is Mark.NEWER
             return
@@ -300,7 +310,8 @@ class History:
         row = self._job_rows.get(clear.job)
         if row is not None:
             ended = fact.sealed if isinstance(fact.sealed, JobEndedSealed) else None
-            entry = msgspec.structs.replace(open_job(row), ended_ns=fact.time_ns, outcome=clear.outcome, ended=ended)
+            entry = msgspec.structs.replace(open_job(row), ended_ns=fact.time_ns, outcome=clear.outcome, ended=ended,
+                                            ended_counted_ns=self._state.counted.now_ns)  # fmt: skip
             row.entry = raw(entry)
             row.is_settled = True
 
@@ -309,6 +320,18 @@ class History:
             self._damaged.pop(name, None)
         for name in clear.damaged:
             self._damaged[name] = fact.position
+
+
+def _counted(counted: CountedTime, fact: RecordedFact) -> CountedTime:
+    """Counted time after one more fact."""
+    clear = fact.clear
+    if counted.newest_wall_ns is None:
+        return CountedTime(fact.time_ns, fact.wall_ns)
+    if isinstance(clear, ClockJumped):
+        return counted.jumped(clear.from_ns, clear.to_ns)
+    if isinstance(clear, JobStarted) and clear.kind == CLOCK_CONFIRMED:
+        return counted.confirmed(fact.wall_ns)
+    return counted.at(fact.wall_ns)
 
 
 _HANDLERS: dict[type[Part], Callable[..., None]] = {

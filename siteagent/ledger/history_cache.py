@@ -32,7 +32,7 @@ from siteagent.disk.durable import read_whole, remove_quietly
 from siteagent.ledger.state import State
 
 CACHE_FILE = "history"
-VERSION = 4
+VERSION = 5
 LIMIT_BYTES = 2**30
 
 _MAGIC = b"FKhc"

@@ -30,6 +30,7 @@ from siteagent.disk.disk import Disk
 from siteagent.disk.local import LocalDisk
 from siteagent.ledger.appender import Appender
 from siteagent.ledger.application import LedgerApplication
+from siteagent.ledger.counted_time import CountedTime
 from siteagent.ledger.database import LOG_FILE, LedgerDatastore
 from siteagent.ledger.fact_keys import FactKeys
 from siteagent.ledger.high_water import HighWater, Verdict, encode_high_water, judge
@@ -167,6 +168,10 @@ class Ledger:
         """Log time now: the clock's, and never before the newest fact."""
         last = self.history().last_stamp
         return max(self._clock.now_ns(), last.time_ns if last else 0)
+
+    def counted(self) -> CountedTime:
+        """Counted time now: what waiting times and ends of holds go by."""
+        return self.history().counted.at(self._clock.now_ns())
 
     def use_keyring(self, keyring: Keyring) -> None:
         """Work with a rotated keyring; the caller records its new key records."""

@@ -9,6 +9,7 @@ from shared.codec import decode, encode
 from shared.facts import ClockJumped, JobEndedSealed, JobStartedSealed, SnapshotTaken
 from shared.keyrecord import KeyRecord
 from shared.summary import SnapshotSummary
+from siteagent.ledger.counted_time import CountedTime
 from siteagent.ledger.epochs import LogEpoch
 from siteagent.ledger.fact_keys import OpenedSubject
 from siteagent.ledger.reading import Mark
@@ -20,7 +21,8 @@ class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot. `time_ns` is log time; `summary` is None when `mark` says why it cannot be shown.
 
     `generation` counts the snapshots of its name that were taken before, swept ones included; `tags` and `note` are
-    what they are now; `forgotten_ns` and `sweep_after_ns` are log times, 0 when it is wanted.
+    what they are now; `forgotten_ns` and `sweep_after_ns` are log times, 0 when it is wanted; `sweep_counted_ns` is the
+    counted time (siteagent.ledger.counted_time) from which on it may be swept.
     """
 
     position: Position
@@ -34,11 +36,16 @@ class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     forgotten_ns: int = 0
     sweep_after_ns: int = 0
+    sweep_counted_ns: int = 0
 
     @property
     def is_forgotten(self) -> bool:
         """True when nobody wants it any more; it can be recalled until it is swept."""
         return self.forgotten_ns != 0
+
+    def is_due(self, counted_ns: int) -> bool:
+        """True when its waiting time is over at this counted time."""
+        return self.is_forgotten and self.sweep_counted_ns <= counted_ns
 
     @property
     def id(self) -> bytes:
@@ -47,7 +54,10 @@ class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A job; `outcome` is empty while it has not ended, the sealed parts None when erased or unreadable."""
+    """A job; `outcome` is empty while it has not ended, the sealed parts None when erased or unreadable.
+
+    `ended_counted_ns` is the counted time of its end (siteagent.ledger.counted_time).
+    """
 
     job: bytes
     kind: str
@@ -55,12 +65,15 @@ class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: int
     started: JobStartedSealed | None
     ended_ns: int = 0
+    ended_counted_ns: int = 0
     outcome: str = ""
     ended: JobEndedSealed | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps snapshots from being forgotten or swept, while it lasts; times are log times.
+
+    Its end is looked for in counted time (siteagent.ledger.counted_time): `until_counted_ns`.
 
     It holds `snapshots`, or every snapshot of `name`, or (`is_whole`, no name) everything. `subject` is the pseudonym
     of the source that a hold by name is about: it still tells which snapshots are meant when a name cannot be read.
@@ -69,6 +82,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     id: bytes
     placed_ns: int
     until_ns: int
+    until_counted_ns: int
     is_lock: bool
     is_whole: bool
     snapshots: tuple[bytes, ...]
@@ -82,13 +96,13 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         """True when it holds every snapshot of the site."""
         return self.is_whole and not self.name and self.subject == NO_ID
 
-    def is_over(self, now_ns: int) -> bool:
-        """True when it came to its end by time."""
-        return 0 < self.until_ns <= now_ns
+    def is_over(self, counted_ns: int) -> bool:
+        """True when at this counted time it came to its end."""
+        return self.until_ns != 0 and self.until_counted_ns <= counted_ns
 
-    def holds(self, snapshot: SnapshotEntry, now_ns: int) -> bool:
-        """True when it keeps this snapshot now; where a name cannot be read it keeps what it might mean."""
-        if self.is_over(now_ns):
+    def holds(self, snapshot: SnapshotEntry, counted_ns: int) -> bool:
+        """True when it keeps this snapshot at this counted time; where a name cannot be read, what it might mean."""
+        if self.is_over(counted_ns):
             return False
         if snapshot.id in self.snapshots:
             return True
@@ -120,6 +134,9 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     newer: int = 0
     last_time_ns: int = 0
     last_wall_ns: int = 0
+    counted: CountedTime = CountedTime()
+    jumped_from_ns: int = 0
+    jumped_at_ns: int = 0
     log_epochs: list[LogEpoch] = []
     keys: list[KeyRecord] = []
     subjects: list[OpenedSubject] = []

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from siteagent.home import Home
 from siteagent.jobs.prune import PruneReport, PruneRequest, prune
-from siteagent.jobs.record import Who
+from siteagent.jobs.record import Who, recorded
 from siteagent.jobs.verify import verify
+from tests.support.determined import StandingClock
 from tests.support.homes import Place, contents, incompressible
 
+DAY_NS = 86_400 * 10**9
 Truth = dict[bytes, dict[bytes, bytes]]
 
 
@@ -64,6 +66,14 @@ def eight_days(folder: Path) -> Days:
             made.change(day)
             made.take(home)
     return made
+
+
+def days_pass(home: Home, clock: StandingClock, count: int) -> None:
+    """So many days go by, and each of them something is recorded."""
+    for _ in range(count):
+        clock.time_ns += DAY_NS
+        with recorded(home, "verify", Who("user", "host"), (), is_reading=True):
+            pass
 
 
 def ids(home: Home) -> list[bytes]:

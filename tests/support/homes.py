@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,12 +58,12 @@ class Place:
         """Open the home."""
         return open_home(self.access, "test", self.world)
 
-    def backup(self, home: Home, name: str = "docs") -> BackupResult:
-        """Take a snapshot of the source, a minute later than whatever came before."""
+    def backup(self, home: Home, name: str = "docs", finish: Callable[[], None] | None = None) -> BackupResult:
+        """Take a snapshot of the source, a minute later than whatever came before; `finish` may call it off."""
         self.clock.sleep(60)
         node, roots = merge_roots([os.fsencode(self.source)], b"/")
         view = PosixView(node, None, None)
-        return back_up(home, BackupRequest(name, tuple(roots), view, "canary-user", "canary-host"))
+        return back_up(home, BackupRequest(name, tuple(roots), view, "canary-user", "canary-host", finish=finish))
 
     def write(self, name: str, data: bytes) -> bytes:
         """Write a file of the source (its folders are made); returns its absolute path."""

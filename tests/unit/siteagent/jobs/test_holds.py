@@ -92,8 +92,9 @@ def test_digits_name_one_hold(home: Home) -> None:
         with pytest.raises(RefusedError, match="no hold with this id") as caught:
             find_hold(history, wrong)
         assert "farkeep holds" in caught.value.next_step
-    alike = [type(holds[0])(id=bytes(15) + bytes([number]), placed_ns=0, until_ns=0, is_lock=False, is_whole=True,
-                            snapshots=(), name="", user="", reason="") for number in range(2)]  # fmt: skip
+    alike = [type(holds[0])(id=bytes(15) + bytes([number]), placed_ns=0, until_ns=0, until_counted_ns=0, is_lock=False,
+                            is_whole=True, snapshots=(), name="", user="", reason="")
+             for number in range(2)]  # fmt: skip
     history.holds.extend(alike)
     with pytest.raises(RefusedError, match="2 holds begin with these digits"):
         find_hold(history, "000000")

@@ -35,7 +35,7 @@ from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
 from siteagent.store.nameruns import unpack_names
 from siteagent.store.names import SegmentName
-from tests.support.days import Days, eight_days, ids, pruned
+from tests.support.days import DAY_NS, Days, days_pass, eight_days, ids, pruned
 from tests.support.homes import Place, forget, incompressible, newest
 
 WEEK_NS = 7 * 24 * 3600 * 10**9
@@ -98,7 +98,7 @@ def test_waiting_time_and_now(site: Days, home: Home) -> None:
     forget(home, ids(home)[:2], due)
     assert pruned(home).snapshots == []
     assert len(leaving(home, is_now=True).going) == 2
-    site.place.clock.time_ns = due
+    days_pass(home, site.place.clock, 7)
     assert len(pruned(home).snapshots) == 2
     forget(home, ids(home)[:1], due + WEEK_NS)
     assert len(pruned(home, is_now=True).snapshots) == 1
@@ -174,7 +174,7 @@ def test_no_segment_of_an_interrupted_backup_goes_before_the_next_try(site: Days
     segments = set(home.index.segments())
     assert pruned(home).segments_swept == 0
     assert set(home.index.segments()) == segments
-    site.place.clock.time_ns += GRACE_NS
+    days_pass(home, site.place.clock, GRACE_NS // DAY_NS)
     assert pruned(home).segments_swept
     site.require_whole(home)
 
