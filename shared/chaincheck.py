@@ -22,7 +22,7 @@ from shared.chain import (
     hash_envelope,
 )
 from shared.errors import DamagedError, FarkeepError, HostileError
-from shared.factkinds import find_kind
+from shared.factkinds import Upcasters, find_kind
 from shared.facts import LogOpened
 from shared.sealing import digest
 
@@ -44,10 +44,13 @@ class ChainCheck:
     """Takes the facts of a run in order and raises at the first that does not fit.
 
     `after` is the trusted position before the run (None: the run starts the log), `openers` the public keys of the log
-    epochs already known. `head` is the last position taken, `signed` the last head whose signature was checked.
+    epochs already known; `upcasters` lead from older versions of facts (shared.factkinds). `head` is the last position
+    taken, `signed` the last head whose signature was checked.
     """
 
-    def __init__(self, after: Position | None = None, openers: Mapping[bytes, bytes] | None = None) -> None:
+    def __init__(self, after: Position | None = None, openers: Mapping[bytes, bytes] | None = None,
+                 upcasters: Upcasters | None = None) -> None:
+        self._upcasters = upcasters
         self.head = after
         self.signed: SignedHead | None = None
         self.openers = dict(openers or {})
@@ -96,7 +99,8 @@ class ChainCheck:
         self._coarse_s = envelope.coarse_s
 
     def _check_opening(self, envelope: Envelope, body: bytes | None, position: Position, subject: str) -> None:
-        opened = find_kind(OPENING_KIND, envelope.kind_version).decode_clear(split_body(body or b"", subject).clear)
+        opened = find_kind(OPENING_KIND, envelope.kind_version, self._upcasters).decode_clear(
+            split_body(body or b"", subject).clear)  # fmt: skip
         if not isinstance(opened, LogOpened) or opened.parent != self.head:
             raise _damaged("a log epoch does not begin where it says it does", subject)
         self.openers[position.log_epoch] = opened.opener

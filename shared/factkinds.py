@@ -28,13 +28,14 @@ is a MessagePack map (`shared.codec`) of exactly the struct registered here; how
 | packs.replaced    | 1       | PacksReplaced    | -                        | job        |
 | segments.swept    | 1       | SegmentsSwept    | -                        | job        |
 
-Old facts stay readable for ever: when a kind gets version n + 1, `find_kind` of version n leads to an upcaster in
-`migrations/` (a table (topic, version) -> function over the two encoded parts); no kind has had a second version yet.
+Old facts stay readable for ever: when a kind gets version n + 1, the parts of version n are read through an `Upcaster`
+that `migrations.facts` has for (topic, n); readers hand that table in. No kind has had a second version yet.
 A topic or version this program does not know was made by a newer Farkeep and is refused as such, never guessed at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ from shared.decisions import (
     SnapshotsRecalled,
     SnapshotsRecalledSealed,
 )
-from shared.errors import BugError, RefusedError
+from shared.errors import BugError, DamagedError, RefusedError
 from shared.facts import (
     ClockJumped,
     Fact,
@@ -89,22 +90,40 @@ PART_LIMIT_BYTES = 4 * 1024 * 1024
 """Longest encoded part: a checkpoint of 4 GiB names 64 packs in 6 KB; this leaves room for 40 000."""
 
 
+class Upcaster(msgspec.Struct, frozen=True):
+    """From one version of a kind to the next: each function takes and gives one encoded part.
+
+    The clear part stands alone, for it is read without keys. Both raise DamagedError for what is no such part.
+    """
+
+    clear: Callable[[bytes], bytes]
+    sealed: Callable[[bytes], bytes]
+
+
+Upcasters = Mapping[tuple[str, int], Upcaster]
+
+
 class FactKind(msgspec.Struct, frozen=True):
-    """One row of the register."""
+    """One row of the register. `steps` lead from the version of a stored fact to this one."""
 
     topic: str
     version: int
     clear: type[Part]
     sealed: type[Part] | type[SnapshotSummary] | None
+    steps: tuple[Upcaster, ...] = ()
 
     def decode_clear(self, data: bytes) -> Part:
         """Read the clear part; raises HostileError when too long, DamagedError when malformed."""
+        for step in self.steps:
+            data = step.clear(data)
         return decode(data, self.clear, limit_bytes=PART_LIMIT_BYTES, subject=f"fact {self.topic}")
 
     def decode_sealed(self, data: bytes) -> Part | SnapshotSummary | None:
         """Read the opened sealed part (empty for a kind without one); raises like `decode_clear`."""
         if self.sealed is None:
             return None
+        for step in self.steps:
+            data = step.sealed(data)
         shape: Any = self.sealed
         part: Part | SnapshotSummary = decode(data, shape, limit_bytes=PART_LIMIT_BYTES, subject=f"fact {self.topic}")
         return part
@@ -152,9 +171,19 @@ def is_newer(topic: str, version: int) -> bool:
     return kind is None or version > kind.version
 
 
-def find_kind(topic: str, version: int) -> FactKind:
-    """The kind of a stored fact; raises RefusedError when it was made by a newer Farkeep."""
+def find_kind(topic: str, version: int, upcasters: Upcasters | None = None) -> FactKind:
+    """The kind of a stored fact, which reads parts of that version.
+
+    Raises RefusedError when it was made by a newer Farkeep, DamagedError for a version that there never was.
+    """
     if is_newer(topic, version):
         raise RefusedError("a fact was made by a newer Farkeep", subject=f"{topic}, version {version}",
                            next_step="update Farkeep on this machine")
-    return KINDS[topic]
+    kind, known = KINDS[topic], upcasters or {}
+    if version == kind.version:
+        return kind
+    steps = [known.get((topic, number)) for number in range(version, kind.version)]
+    if version < 1 or None in steps:
+        raise DamagedError("a fact has a version that there never was", subject=f"{topic}, version {version}",
+                           next_step="run `farkeep audit verify`; fetch the log again from another holder")
+    return msgspec.structs.replace(kind, steps=tuple(filter(None, steps)))

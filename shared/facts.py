@@ -117,7 +117,7 @@ CLOCK_CONFIRMED = "confirm-clock"
 
 class JobStarted(Part, frozen=True, kw_only=True):
     """A job began. `kind`: backup, restore, verify, repair, key, init, forget, unforget, hold, release, label,
-    confirm-clock, prune, compact; `run` is empty when it writes no segments."""
+    confirm-clock, prune, compact, migrate; `run` is empty when it writes no segments."""
 
     job: Id
     kind: str

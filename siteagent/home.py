@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 from msgspec import Struct, field
 
+from migrations.homes import HOME_MIGRATIONS, Migration, newest_version
 from shared.chain import SignedHead
 from shared.clock import Clock
 from shared.errors import DamagedError, FarkeepError, RefusedError
@@ -29,6 +30,7 @@ from siteagent.ledger.ledger import Ledger
 from siteagent.ledger.log_check import check_log
 from siteagent.ledger.rescue import Rescue, rescue_log
 from siteagent.ledger.state import SnapshotEntry
+from siteagent.migration import Migrated, migrate
 from siteagent.store.catalog import Catalog, Root
 from siteagent.store.changes import ChangeFiles, Changes
 from siteagent.store.index import FOLDER as INDEX_FOLDER
@@ -55,6 +57,8 @@ class World(Struct, frozen=True):
     disk: Callable[[str], Disk] = LocalDisk
     network_kind: Callable[[str], str | None] = network_kind
     may_start_processes: bool = True
+    migrations: tuple[Migration, ...] = HOME_MIGRATIONS
+    """How homes of older formats become those of today."""
     pack_bytes: int = PACK_BYTES
     """How long a pack grows."""
     workers: int = 0
@@ -73,6 +77,8 @@ class Access(Secret, frozen=True):
     key_file: str = ""
     passphrase: bytes | None = None
     wait_s: float = 0.0
+    may_migrate: bool = False
+    """True when a home of an older format may be changed for good; what only adds files is done without."""
 
     @property
     def key_path(self) -> str:
@@ -98,6 +104,8 @@ class Home(Struct):
     retired: Retired
     changes: ChangeFiles
     leases: Leases
+    migrated: Migrated
+    """What was done when it was opened to bring it to the newest format."""
     arranging: AbstractContextManager[object] = field(default_factory=threading.RLock)
     """Held (again and again by one thread) while packs, index and what earlier runs left are brought in line, and from
     there to a job's name in `running`: nobody takes a job of this process for one that was cut off. Never held while
@@ -163,8 +171,8 @@ def require_local(home: str, world: World) -> None:
 def open_home(access: Access, command: str, world: World) -> Home:
     """Become the owner of a home and open it.
 
-    Raises RefusedError (no home, newer format, network file system, foreign or missing key), UnavailableError (in use),
-    DamagedError (keyring or log do not read).
+    Raises RefusedError (no home, newer format, older format that waits for `farkeep migrate`, network file system,
+    foreign or missing key), UnavailableError (in use), DamagedError (keyring or log do not read).
     """
     return _open(access, command, world, None)
 
@@ -179,12 +187,16 @@ def open_for_repair(access: Access, command: str, world: World, name_site: Calla
 
 def _open(access: Access, command: str, world: World, name_site: Callable[[SnapshotFiles], str] | None) -> Home:
     disk = world.disk(access.home)
-    read_format(disk, access.home)
+    newest = newest_version(world.migrations)
+    read_format(disk, access.home, newest)
     require_local(access.home, world)
     owner = take_home(access.home, command, world.clock, access.wait_s)
     rescue = None
     try:
         keyring = read_keys(access, disk, world)
+        # Read again: whoever held the home until now may have migrated it.
+        migrated = migrate(disk, access.home, read_format(disk, access.home, newest), keyring, world.migrations,
+                           is_asked=access.may_migrate)  # fmt: skip
         beside = world.disk(os.path.dirname(access.home))
         if name_site is not None:
             rescue = _rescue(access, beside, keyring, world, lambda: name_site(SnapshotFiles(disk, keyring)))
@@ -197,7 +209,7 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
     successors, retired = Successors(lambda: _superseded(ledger)), Retired(lambda: _retired(ledger))
     home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
                 SegmentReader(packs, index, keyring, successors), SnapshotFiles(disk, keyring), successors, retired,
-                ChangeFiles(disk, keyring, keyring.site_id), Leases(retired), rescue=rescue)  # fmt: skip
+                ChangeFiles(disk, keyring, keyring.site_id), Leases(retired), migrated, rescue=rescue)  # fmt: skip
     ledger.set_on_append(home.mark_head)
     return home
 

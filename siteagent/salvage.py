@@ -155,7 +155,8 @@ def _settle(home: Home, headers: _Headers) -> None:
     """Make durable what a command that was cut off gave a name and did not sync any more: facts will rest on it."""
     if headers:
         home.packs.settle()
-    if _unrecorded_keys(home) or not home.ledger.history().snapshot_ids:
+    # The last name that a migration gives is that of the format file.
+    if home.world.migrations or _unrecorded_keys(home) or not home.ledger.history().snapshot_ids:
         home.disk.sync_folder("")
 
 

@@ -61,6 +61,7 @@ COMMANDS = {
     "repair index": Command("cmd_repair", "", "make the index again from the packs"),
     "repair packs": Command("cmd_repair", "", "copy what reads of damaged packs into sound ones"),
     "repair log": Command("cmd_repair", "", "take back snapshots that a log put back from an old copy lacks"),
+    "migrate": Command("cmd_migrate", "", "bring a home of an older format to the one of this Farkeep"),
     "events": Command("cmd_events", "[options]", "show the event log"),
     "audit verify": Command("cmd_audit", "", "check chain and signatures of the event log"),
     "key show": Command("cmd_key", "", "show the keys of this site, without secrets"),

@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from migrations.homes import newest_version
 from shared.errors import RefusedError
 from shared.keyfile import KeyFile, encode_plain, encode_protected
 from shared.keyring import Keyring
@@ -32,7 +33,7 @@ from shared.organisation import Organisation
 from siteagent.disk.durable import PART, write_durably
 from siteagent.home import LOG_FOLDER, Access, World, require_local
 from siteagent.ledger.ledger import Ledger
-from siteagent.store.layout import FOLDERS, FORMAT_FILE, KEYRING_FILE, make_folders, write_format
+from siteagent.store.layout import FOLDERS, FORMAT_FILE, KEYRING_FILE, Format, make_folders, write_format
 
 
 class NewHome(Struct, frozen=True):
@@ -68,7 +69,7 @@ def initialise(new: NewHome, world: World) -> bytes:
     with Ledger.create(log, keyring, world.clock, world.randomness, site_name=new.site_name,
                        disk=world.disk(log)) as ledger:  # fmt: skip
         write_durably(beside, os.path.basename(access.home) + ".head", ledger.high_water())
-    write_format(disk, keyring.site_id)
+    write_format(disk, Format("home", newest_version(world.migrations), keyring.site_id.hex()))
     return keyring.site_id
 
 

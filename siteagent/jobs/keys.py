@@ -35,6 +35,7 @@ import os
 
 from msgspec import Struct
 
+from migrations.homes import newest_version
 from shared.errors import DamagedError, RefusedError
 from shared.facts import Fact, KeyAdded
 from shared.keyfile import KeyFile, decode_key_file, is_protected
@@ -145,7 +146,7 @@ def restore_key(access: Access, who: Who, shares: list[ShareText], world: World)
     Raises RefusedError when there is a key file, the shares do not fit, or the site was created without recovery.
     """
     disk = world.disk(access.home)
-    read_format(disk, access.home)
+    read_format(disk, access.home, newest_version(world.migrations))
     if os.path.lexists(access.key_path):
         raise RefusedError("there is a key file already", subject=access.key_path,
                            next_step="use it; if it does not open the home, move it away first, never delete it")

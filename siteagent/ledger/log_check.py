@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from migrations.facts import FACT_UPCASTERS
 from shared.chain import Position, SignedHead
 from shared.chaincheck import ChainCheck, StoredFact
 from shared.errors import DamagedError, FarkeepError
@@ -67,7 +68,7 @@ def check_log(ledger: Ledger) -> LogReport:
 class _LogCheck:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._chain = ChainCheck()
+        self._chain = ChainCheck(upcasters=FACT_UPCASTERS)
         self._destroyed: dict[bytes, int] = {}
         self.report = LogReport()
 

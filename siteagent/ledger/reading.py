@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from migrations.facts import FACT_UPCASTERS
 from shared.bodies import Body, Content, binding_of, open_body, split_body
 from shared.chain import Position, hash_envelope
 from shared.chaincheck import check_body
@@ -68,7 +69,7 @@ class FactReader:
             self._keys.forget(envelope.subject)
             return _recorded(fact, None, Mark.ERASED, Mark.ERASED)
         body = split_body(fact.stored.body, subject)
-        kind = find_kind(envelope.kind, envelope.kind_version)
+        kind = find_kind(envelope.kind, envelope.kind_version, FACT_UPCASTERS)
         clear = kind.decode_clear(body.clear)
         if isinstance(clear, SubjectOpened):
             self._keys.learn(clear)

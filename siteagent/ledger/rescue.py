@@ -19,6 +19,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from migrations.facts import FACT_UPCASTERS
 from shared.chain import Envelope, decode_envelope, hash_envelope
 from shared.chaincheck import ChainCheck, StoredFact
 from shared.clock import Clock
@@ -132,7 +133,7 @@ def _insert(cursor: Any, stored: StoredFact, envelope: Envelope, opener: bytes) 
 
 def _sound_facts(path: str, site: bytes) -> Iterator[tuple[StoredFact, Envelope, bytes]]:
     """(fact, its envelope, opener of its log epoch) from the first up to the last signed head before any damage."""
-    check = ChainCheck()
+    check = ChainCheck(upcasters=FACT_UPCASTERS)
     waiting: list[tuple[StoredFact, Envelope, bytes]] = []
     for stored in _readable_facts(path):
         try:

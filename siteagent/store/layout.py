@@ -1,7 +1,8 @@
 """The layout of a home, and its format file.
 
 ```
-H/format       JSON {"farkeep": "home", "version": 1, "site": hex of the site id}; written last when a home is made
+H/format       JSON {"farkeep": "home", "version": 1, "site": hex of the site id}; written last when a home is made;
+               while a home is migrated also "migrating_from": the version before (siteagent.migration)
 H/keyring      wrapped keys (shared.keyringfile)
 H/farkeep.toml settings, when there are any (siteagent.cli.settings)
 H/owner        lock and note of the process that holds the home (siteagent.disk.owner)
@@ -25,19 +26,24 @@ from shared.errors import DamagedError, RefusedError
 from siteagent.disk.disk import Disk
 from siteagent.disk.durable import read_whole, write_durably
 
-VERSION = 1
 FORMAT_FILE = "format"
 KEYRING_FILE = "keyring"
 FOLDERS = ("packs", "snapshots", "reaches", "index", "log", "restores", "changes")
 _LIMIT_BYTES = 4096
 
 
-class Format(msgspec.Struct, frozen=True):
+class Format(msgspec.Struct, frozen=True, omit_defaults=True):
     """The content of the format file."""
 
     farkeep: str
     version: int
     site: str
+    migrating_from: int = 0
+
+    @property
+    def reached_version(self) -> int:
+        """The version of which everything is there: the one before while a migration is under way."""
+        return self.migrating_from or self.version
 
 
 def make_folders(disk: Disk) -> None:
@@ -47,13 +53,13 @@ def make_folders(disk: Disk) -> None:
     disk.sync_folder("")
 
 
-def write_format(disk: Disk, site: bytes) -> None:
+def write_format(disk: Disk, content: Format) -> None:
     """Declare the folder a home: the last step of making one."""
-    write_durably(disk, FORMAT_FILE, msgspec.json.encode(Format("home", VERSION, site.hex())) + b"\n")
+    write_durably(disk, FORMAT_FILE, msgspec.json.encode(content) + b"\n")
 
 
-def read_format(disk: Disk, home: str) -> Format:
-    """Read the format file.
+def read_format(disk: Disk, home: str, newest_version: int) -> Format:
+    """Read the format file; `newest_version` is what this program knows.
 
     Raises RefusedError when this is no home or one of a newer Farkeep, DamagedError when the file is not readable.
     """
@@ -71,7 +77,7 @@ def read_format(disk: Disk, home: str) -> Format:
         raise DamagedError("the home's format file is not readable", subject=f"{home}/{FORMAT_FILE}",
                            next_step="put the file back from a copy; it says "
                                      '{"farkeep":"home","version":1,"site":"<site id>"}') from error
-    if found.farkeep != "home" or found.version != VERSION:
+    if found.farkeep != "home" or not 1 <= found.version <= newest_version:
         raise RefusedError(f"this home has format {found.version}, made by a newer Farkeep", subject=home,
                            next_step="update Farkeep on this machine")
     return found

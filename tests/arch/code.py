@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = ("siteagent", "shared")
+PRODUCT = ("siteagent", "shared", "migrations")
 BESIDE = ("bench", "scripts", "tests")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -12,69 +12,24 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from shared.errors import RefusedError
 from siteagent.home import Home
 from siteagent.jobs.forget import GRACE_DEFAULT_NS, Forgetting, Manner, RuleRequest, forget_by_rules, forget_named
 from siteagent.jobs.holds import HoldRequest, place_hold, release_hold
-from siteagent.jobs.prune import PruneReport
 from siteagent.jobs.record import Who
 from siteagent.jobs.retention import parse_rules
 from siteagent.ledger.counted_time import PAUSE_MAX_NS
 from siteagent.ledger.state import SnapshotEntry
 from tests.support.days import pruned
-from tests.support.homes import LONG_AFTER_NS, Place, contents
 from tests.support.places import remove_tree
 from tests.support.tally import Tally
-from tests.support.wrongclock import DAY_NS, YEAR_NS, WrongClock
+from tests.support.wrongclock import DAY_NS, YEAR_NS
+from tests.support.wrongtimes import Wrong
 
 WHO = Who("user", "host")
 HOUR_NS = 3600 * 10**9
 MEMORY = Path("/dev/shm")
-
-
-class Wrong:
-    """A home with three snapshots whose clock can be moved."""
-
-    def __init__(self, folder: Path, now_ns: int = LONG_AFTER_NS) -> None:
-        self.clock = WrongClock(now_ns)
-        self.place = Place(folder, clock=self.clock).create()
-        self.truth: dict[bytes, dict[bytes, bytes]] = {}
-        self.written = 0
-        with self.place.open() as home:
-            for _ in range(3):
-                self.take(home)
-
-    def restart(self) -> None:
-        """The machine starts anew: monotonic time begins somewhere else and proves nothing."""
-        self.clock = self.place.clock = self.clock.started_anew()
-        self.place.world = replace(self.place.world, clock=self.clock)
-
-    def take(self, home: Home) -> bytes:
-        """Take a snapshot of a source that has changed."""
-        self.written += 1
-        self.place.write(f"file {self.written % 7}", b"version %d " % self.written * 40)
-        found = self.place.backup(home).snapshot
-        files = self.place.source.iterdir()
-        self.truth[found] = {self.place.path(file.name): file.read_bytes() for file in files}
-        return found
-
-    def prune(self) -> PruneReport:
-        """One command."""
-        with self.place.open() as home:
-            return pruned(home)
-
-    def entries(self) -> list[SnapshotEntry]:
-        """The snapshots that are still there."""
-        with self.place.open() as home:
-            return home.ledger.history().snapshots
-
-    def require_readable(self) -> None:
-        """Every snapshot that is still there reads as it did."""
-        with self.place.open() as home:
-            for entry in home.ledger.history().snapshots:
-                assert contents(home, entry) == self.truth[entry.id]
 
 
 @pytest.fixture
