@@ -42,6 +42,7 @@ from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
 from siteagent.store.retired import Retired
 from siteagent.store.snapshots import SnapshotFiles
+from siteagent.store.spots import mend_spots
 from siteagent.store.successors import Successors
 
 KEYRING_MAX_BYTES = 16 << 20
@@ -136,6 +137,15 @@ class Home(Struct):
                                next_step="it was erased, or its key is missing: see `farkeep key show`")
         return Catalog(self.reader, Root(summary.root_page, summary.root_segment, summary.levels))
 
+    def mend_index(self) -> int:
+        """Correct what the index says of where segments lie; packs that the log knows count before others."""
+        try:
+            known = self.ledger.history().packs
+        except FarkeepError:
+            known = {}
+        there = sorted(self.packs.finished(), key=lambda pack_id: (pack_id not in known, pack_id))
+        return mend_spots(self.packs, there, self.index, self.retired)
+
     def note_changes(self) -> None:
         """Repeat beside the packs what facts say of superseded and swept segments; before anything of them goes."""
         self.changes.write(changes_of(self.ledger.history()), self.keyring.current.number)
@@ -210,6 +220,7 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
     home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
                 SegmentReader(packs, index, keyring, successors), SnapshotFiles(disk, keyring), successors, retired,
                 ChangeFiles(disk, keyring, keyring.site_id), Leases(retired), migrated, rescue=rescue)  # fmt: skip
+    home.reader.mend_index = home.mend_index
     ledger.set_on_append(home.mark_head)
     return home
 

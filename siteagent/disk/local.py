@@ -95,7 +95,9 @@ class LocalReader:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read up to `length` bytes at `offset`."""
-        return _read_fully(self._handle, self._path, offset, length)
+        # An index that lies may ask for gigabytes, or for a place that no file can have.
+        length = min(length, self.size_bytes - offset)
+        return _read_fully(self._handle, self._path, offset, length) if length > 0 else b""
 
     def close(self) -> None:
         """Close the file."""

@@ -102,8 +102,8 @@ class Index:
 
     def reset(self) -> None:
         """Throw all rows away and start empty."""
-        if self._rows is not None:
-            self._rows.close()
+        with contextlib.suppress(Exception):
+            self._release()
         shutil.rmtree(self._folder, ignore_errors=True)
         if os.path.lexists(self._folder) and not os.path.isdir(self._folder):
             os.unlink(self._folder)
@@ -205,9 +205,15 @@ class Index:
                 self._rows.delete(b"p" + pack_id)
 
     def close(self) -> None:
-        """Close the database."""
-        if self._rows is not None:
-            rows, self._rows = self._rows, None
+        """Close the database; what cannot even be closed is thrown away, for nothing rests on it."""
+        try:
+            self._release()
+        except Exception:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _release(self) -> None:
+        rows, self._rows = self._rows, None
+        if rows is not None:
             rows.close()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shared.codec import decompress_head
 from shared.epochkeys import EpochKeys
@@ -21,6 +21,7 @@ from siteagent.store.segment import HEADER_BYTES, Header, open_segment, open_tab
 from siteagent.store.successors import Successors
 from siteagent.store.table import Frame, Table, decode_table
 
+_Read = TypeVar("_Read")
 _TABLES_MAX = 512
 _FRAMES_MAX_BYTES = 16 << 20
 _WORTH_CUTTING = 0.8
@@ -59,7 +60,9 @@ class SegmentReader:
         self._closures: dict[tuple[SegmentName, int], frozenset[SegmentName]] = {}
         self._newest: OpenSegment | None = None
         self._several: OrderedDict[SegmentName, OpenSegment] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._mending = threading.Lock(), threading.Lock()
+        self.mend_index: Callable[[], object] | None = None
+        """Corrects the index by the packs; called once, when a segment is not where the index says."""
         self.damaged: set[SegmentName] = set()
         """Segments that did not read in this process: nothing new may rest on them."""
         self.bytes_read = 0
@@ -79,11 +82,22 @@ class SegmentReader:
                 self._tables.move_to_end(name)
                 return known
         with self._noting(name):
-            opened = self._open_table(name)
+            opened = self._sought(name, self._table_there)
         self._remember(opened)
         return opened
 
-    def _open_table(self, name: SegmentName) -> OpenTable:
+    def _sought(self, name: SegmentName, read: Callable[[SegmentName], _Read]) -> _Read:
+        """Read where the index says; when that fails, again after the index was corrected."""
+        try:
+            return read(name)
+        except FarkeepError:
+            with self._mending:
+                mend, self.mend_index = self.mend_index, None
+                if mend is not None:
+                    mend()
+            return read(name)
+
+    def _table_there(self, name: SegmentName) -> OpenTable:
         spot = self.spot(name)
         data = self._packs.open(spot.pack_id).read_at(spot.offset, HEADER_BYTES + spot.table_length)
         self.bytes_read += len(data)
@@ -127,6 +141,9 @@ class SegmentReader:
             return self._open_segment(name)
 
     def _open_segment(self, name: SegmentName) -> OpenSegment:
+        return self._sought(name, self._segment_there)
+
+    def _segment_there(self, name: SegmentName) -> OpenSegment:
         spot = self.spot(name)
         data = self._packs.open(spot.pack_id).read_at(spot.offset, spot.length)
         self.bytes_read += len(data)
