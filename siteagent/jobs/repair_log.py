@@ -106,7 +106,8 @@ def _take_back(home: Home, report: LogRepair, job: RunningJob) -> None:
     changes = _changes(home, report)
     job.facts += _lost_changes(home, changes, job)
     packs = [pack for pack in _lost_packs(home, report) if pack.id not in changes.packs]
-    lost = _lost_snapshots(home, report, set(changes.snapshots))
+    # Of packs and manifests that came back from an older copy the log still knows what was swept.
+    lost = _lost_snapshots(home, report, {*changes.snapshots, *history.swept})
     report.packs = [pack.id for pack in packs]
     report.snapshots = [found.manifest.header.snapshot for found in lost]
     sealed = LogReadoptedSealed(reason=report.reason)

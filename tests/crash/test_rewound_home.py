@@ -1,0 +1,68 @@
+"""What is put back from older copies loses nothing that is still on the disk, and no position of the log is used twice.
+
+"Two things to lose": the log is the truth for decisions, manifests and packs are the truth for content.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.places import remove_tree
+from tests.support.rewinds import Rewinds
+from tests.support.tally import Tally
+
+MEMORY = Path("/dev/shm")
+MOVES = ("log", "mark", "log_and_mark", "log_and_index", "home", "home_and_mark", "packs", "no_log", "no_mark",
+         "cut_log")  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=MEMORY if os.access(MEMORY, os.W_OK) else tmp_path))
+    yield made
+    remove_tree(made)
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_one_part_comes_back(name: str, folder: Path, tally: Tally) -> None:
+    """After backups, a prune and a copy on the way; then work goes on."""
+    walk = Rewinds(folder, 1)
+    walk.back_up()
+    walk.keep()
+    for _ in range(2):
+        walk.back_up()
+    walk.forget_and_prune()
+    walk.back_up()
+    walk.note_positions()
+    for copy in walk.copies[::-1]:
+        walk.rewind(getattr(walk, name), copy)
+        walk.back_up()
+        walk.note_positions()
+    walk.forget_and_prune()
+    with walk.place.open() as home:
+        walk.require_readable(home, walk.present)
+    assert walk.swept or walk.is_lacking
+    tally("parts put back", len(walk.copies))
+
+
+def test_a_walk_through_older_copies(folder: Path, seed: int, is_long_run: bool, tally: Tally) -> None:
+    rewinds = repairs = 0
+    for number in range(100 if is_long_run else 4):
+        below = folder / str(number)
+        below.mkdir()
+        walk = Rewinds(below, seed + number)
+        try:
+            for _ in range(25):
+                walk.step()
+        except BaseException as error:
+            error.add_note(f"seed {seed + number}")
+            raise
+        rewinds, repairs = rewinds + walk.steps, repairs + walk.repairs
+        remove_tree(below)
+    assert repairs
+    tally("parts put back", rewinds)
