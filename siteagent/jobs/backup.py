@@ -42,6 +42,7 @@ from siteagent.capture.ancestry import Ancestor, Ancestry
 from siteagent.capture.capture import Capture, CaptureOptions, Draft, Figures, catalog_or_none
 from siteagent.capture.previous import Previous
 from siteagent.home import Home
+from siteagent.ledger.history import History
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, unusable_segments
 from siteagent.sources.base import SourceError, View
@@ -52,6 +53,7 @@ from siteagent.store.writer import RunKeys, StoreWriter
 
 Outcome = Literal["done", "partial", "failed", "refused"]
 CHECKPOINT_BYTES = 4 << 30
+_ALARMS = "alarms"
 CHECKPOINT_NS = 600 * 10**9
 
 
@@ -99,7 +101,7 @@ class _Run:
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)
         home.running[self._job] = True
-        self._previous = home.ledger.history().newest_snapshot(request.name, is_good=True)
+        self._previous = newest_complete(home.ledger.history(), request.name)
         self._checkpoint_bytes, self._checkpoint_ns = 0, self._began_ns
         self._packs: list[PackRef] = []
         previous = Previous(catalog_or_none(home.reader, _root(self._previous)), self._lease.unusable)
@@ -184,7 +186,7 @@ class _Run:
         outcome: Outcome = "done" if summary.quality in ("app", "crash", "live") else "partial"
         home.ledger.record(
             Fact(manifest.to_fact(manifest_digest(data)), summary, Subject(kind="source", name=summary.name)),
-            Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(counters={"files": summary.files})),
+            Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(counters=_counters(draft.figures))),
         )  # fmt: skip
         return len(data) + len(reach)
 
@@ -244,6 +246,32 @@ def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None]
         raise
     finally:
         run.close()
+
+
+def newest_complete(history: History, name: str) -> SnapshotEntry | None:
+    """The newest snapshot of a name that lacks nothing: a good one, or one that only files read again made partial.
+
+    Those hold what was found then; comparing with an older one would take their stale content over again.
+    """
+    good, newest = history.newest_snapshot(name, is_good=True), history.newest_snapshot(name)
+    if good is None or newest is None or good.id == newest.id:
+        return good
+    for entry in reversed(history.snapshots_named(name)):
+        if entry.id == good.id:
+            return good
+        if entry.summary is not None and entry.summary.errors == _alarms(history, entry):
+            return entry
+    return good
+
+
+def _alarms(history: History, entry: SnapshotEntry) -> int:
+    """How many files a backup found changed that did not look it."""
+    job = next((job for job in history.newest_jobs() if job.run == entry.taken.run), None)
+    return job.ended.counters.get(_ALARMS, 0) if job is not None and job.ended is not None else 0
+
+
+def _counters(figures: Figures) -> dict[str, int]:
+    return {"files": figures.files} | ({_ALARMS: len(figures.alarms)} if figures.alarms else {})
 
 
 def quality_of(figures: Figures) -> Quality:

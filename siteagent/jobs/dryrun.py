@@ -11,6 +11,7 @@ from shared.tree import key_of
 from siteagent.capture.capture import CaptureOptions, catalog_or_none
 from siteagent.capture.previous import Previous, Slice
 from siteagent.home import Home
+from siteagent.jobs.backup import newest_complete
 from siteagent.salvage import refresh_index, unusable_segments
 from siteagent.sources.base import Batch, Identity, SourceError, View
 from siteagent.store.catalog import Root
@@ -30,10 +31,10 @@ class Preview(Struct):
 
 
 def preview_backup(home: Home, name: str, view: View, options: CaptureOptions) -> Preview:
-    """Compare a view with the newest good snapshot of `name`; closes the view."""
+    """Compare a view with the newest complete snapshot of `name`; closes the view."""
     began_ns = home.world.clock.monotonic_ns()
     refresh_index(home)
-    previous = home.ledger.history().newest_snapshot(name, is_good=True)
+    previous = newest_complete(home.ledger.history(), name)
     summary = previous.summary if previous is not None else None
     root = Root(summary.root_page, summary.root_segment, summary.levels) if summary is not None else None
     comparison = _Comparison(Previous(catalog_or_none(home.reader, root), unusable_segments(home)), options)
