@@ -1,7 +1,7 @@
 # `make demo` and `make test` do the rest; `make` alone lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-quick crash planted format man clean ready ready-dev
+.PHONY: help demo test lint bench bench-quick crash flips fuzz planted format man clean ready ready-dev
 # What a developer's shell points at must not reach the tests or a demonstration.
 unexport PYTHONHOME PYTHONPATH FARKEEP_HOME FARKEEP_KEY_FILE FARKEEP_PASSPHRASE_FILE FARKEEP_DEBUG \
 	FARKEEP_THREADS FARKEEP_NICE FARKEEP_IONICE
@@ -48,6 +48,16 @@ crash: ready-dev # cut jobs off at every single call of the disk: many minutes (
 	@echo "seed $(SEED); again: make crash SEED=$(SEED)"
 	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/crash -n auto --maxprocesses 8 \
 		--hypothesis-seed=$(SEED)
+
+flips: ready-dev # change every bit of a small home, one at a time: hours (SEED=N repeats what is drawn)
+	@echo "seed $(SEED); again: make flips SEED=$(SEED)"
+	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/invariants/test_09_*.py \
+		tests/invariants/test_10_*.py tests/invariants/test_11_*.py -n auto --maxprocesses 8
+
+fuzz: ready-dev # feed every decoder for a minute each, new finds kept in tests/corpus (SEED=N, SECONDS=N)
+	@echo "seed $(SEED); again: make fuzz SEED=$(SEED)"
+	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) FARKEEP_FUZZ_SECONDS=$(or $(SECONDS),60) $(PYTHON) -m pytest \
+		tests/invariants/test_22_decoders_are_bounded.py tests/invariants/test_22_bombs.py -n auto --maxprocesses 8
 
 planted: ready-dev # make single lines of the product wrong, one at a time: each must be caught by its test
 	$(PYTHON) -m tests.planted

@@ -15,6 +15,8 @@ import zstandard
 from shared.errors import DamagedError, HostileError
 
 T = TypeVar("T")
+PLAIN_BYTES_MAX = 16 << 20
+"""More than any frame of any format holds, and little enough to be had at any time."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
@@ -58,8 +60,10 @@ def decode(data: bytes | memoryview, shape: type[T], *, limit_bytes: int, subjec
 def decompress(data: bytes | memoryview, plain_size_bytes: int, *, subject: str) -> bytes:
     """Decompress one zstd frame that must give exactly `plain_size_bytes`.
 
-    The size is checked in the frame's header before anything is allocated. Raises DamagedError on any difference.
+    The size is checked in the frame's header before anything is allocated. Raises DamagedError on any difference,
+    HostileError for more than PLAIN_BYTES_MAX.
     """
+    _require_sane(plain_size_bytes, subject)
     try:
         if zstandard.frame_content_size(data) != plain_size_bytes:
             raise _wrong_size(subject)
@@ -75,6 +79,7 @@ def decompress(data: bytes | memoryview, plain_size_bytes: int, *, subject: str)
 
 def decompress_head(data: bytes | memoryview, plain_size_bytes: int, wanted_bytes: int, *, subject: str) -> bytes:
     """The first `wanted_bytes` of a zstd frame that states `plain_size_bytes`; raises like `decompress`."""
+    _require_sane(max(plain_size_bytes, wanted_bytes), subject)
     try:
         if zstandard.frame_content_size(data) != plain_size_bytes:
             raise _wrong_size(subject)
@@ -86,6 +91,12 @@ def decompress_head(data: bytes | memoryview, plain_size_bytes: int, wanted_byte
     if len(plain) != wanted_bytes:
         raise _wrong_size(subject)
     return plain
+
+
+def _require_sane(size_bytes: int, subject: str) -> None:
+    if size_bytes > PLAIN_BYTES_MAX:
+        raise HostileError(f"a compressed frame of {size_bytes} bytes is over the limit of {PLAIN_BYTES_MAX}",
+                           subject=subject, next_step="do not trust where this came from; run `farkeep verify`")
 
 
 def _wrong_size(subject: str) -> DamagedError:

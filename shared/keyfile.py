@@ -64,7 +64,7 @@ class Cost(Struct, frozen=True):
 
     def is_allowed(self) -> bool:
         """Say whether this build makes and opens key files of this cost."""
-        return 8192 <= self.memory_kib <= 1 << 20 and 1 <= self.passes <= 64 and 1 <= self.lanes <= 16
+        return 8192 <= self.memory_kib <= 1 << 17 and 1 <= self.passes <= 8 and 1 <= self.lanes <= 16
 
 
 class KeyFile(Secret, frozen=True):

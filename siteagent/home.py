@@ -35,7 +35,7 @@ from siteagent.store.catalog import Catalog, Root
 from siteagent.store.changes import ChangeFiles, Changes
 from siteagent.store.index import FOLDER as INDEX_FOLDER
 from siteagent.store.index import Index
-from siteagent.store.layout import KEYRING_FILE, read_format
+from siteagent.store.layout import KEYRING_FILE, read_format, require_site
 from siteagent.store.leases import Leases
 from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import FolderPacks
@@ -205,7 +205,9 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
     try:
         keyring = read_keys(access, disk, world)
         # Read again: whoever held the home until now may have migrated it.
-        migrated = migrate(disk, access.home, read_format(disk, access.home, newest), keyring, world.migrations,
+        format_file = read_format(disk, access.home, newest)
+        require_site(format_file, keyring.site_id, access.home)
+        migrated = migrate(disk, access.home, format_file, keyring, world.migrations,
                            is_asked=access.may_migrate)  # fmt: skip
         beside = world.disk(os.path.dirname(access.home))
         if name_site is not None:

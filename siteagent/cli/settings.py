@@ -89,11 +89,16 @@ def read_file(path: str) -> dict[str, str]:
         return {}
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
+    return parse_file(data, path)
+
+
+def parse_file(data: bytes, path: str) -> dict[str, str]:
+    """The settings in the content of a farkeep.toml; raises RefusedError."""
     from tomllib import loads
 
     try:
         values = loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _unreadable(path, str(error)) from error
     return {name: _text(path, name, value) for name, value in values.items()}
 

@@ -7,6 +7,7 @@ import re
 from shared.errors import UsageError
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_TEXT_MAX = 40
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?B?)", re.IGNORECASE)
 
 
@@ -21,7 +22,7 @@ def shown_size(size_bytes: float) -> str:
 def parse_size(text: str) -> int:
     """Bytes of `500`, `10M`, `1.5GiB` (K, M, G, T, P count by 1024); raises UsageError."""
     match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    if match is None or len(text) > _TEXT_MAX:
         raise UsageError("this is no size", subject=text, next_step="write a number of bytes, or 100K, 10M, 1.5G")
     power = " KMGTP".index(match[2].upper() or " ")
     return int(float(match[1]) * 1024**power)
@@ -47,6 +48,7 @@ def shown_duration(duration_s: float) -> str:
 def parse_share(text: str, what: str) -> tuple[int, int]:
     """The two numbers of `2/3`; raises UsageError. `what` they are is said in the message."""
     first, slash, second = text.partition("/")
-    if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second) <= 10_000):
+    are_numbers = slash and len(text) <= _TEXT_MAX and first.isdecimal() and second.isdecimal()
+    if not (are_numbers and 1 <= int(first) <= int(second) <= 10_000):
         raise UsageError(f"this is no {what}", subject=text, next_step="write two numbers like 2/3, the smaller first")
     return int(first), int(second)

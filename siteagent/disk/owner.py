@@ -17,6 +17,7 @@ from shared.errors import UnavailableError
 from siteagent.disk.local import write_error
 
 _POLL_S = 0.2
+_NOTE_BYTES_MAX = 4096
 
 
 class Owner:
@@ -53,7 +54,7 @@ def take_home(home: str, command: str, clock: Clock, wait_s: float = 0.0) -> Own
             break
         except BlockingIOError:
             if clock.monotonic_ns() >= until_ns:
-                holder = _describe(handle)
+                holder = read_holder(os.pread(handle, _NOTE_BYTES_MAX, 0))
                 os.close(handle)
                 raise UnavailableError(f"the home is in use by {holder}", subject=home,
                                        next_step="wait for it, or run again with --wait") from None
@@ -68,11 +69,12 @@ def _sign(handle: int, command: str, clock: Clock) -> None:
     os.pwrite(handle, json.dumps(note).encode(), 0)
 
 
-def _describe(handle: int) -> str:
+def read_holder(note_bytes: bytes) -> str:
+    """Who holds a home, in words, by the content of its owner file; never raises: any program may have written it."""
     try:
-        note = json.loads(os.pread(handle, 4096, 0))
+        note = json.loads(note_bytes)
         since = datetime.fromtimestamp(int(note["since_ns"]) / 1e9, UTC).astimezone()
         command, process = str(note["command"]), int(note["process"])
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
         return "another process"
     return f"`farkeep {command}` (process {process} on {os.uname().nodename}) since {since:%Y-%m-%d %H:%M:%S}"

@@ -40,7 +40,7 @@ class Marks(Secret, frozen=True):
         try:
             data = read_whole(self.disk, _path(name), limit_bytes=_LIMIT_BYTES)
             return msgspec.json.decode(data, type=_Record) == _record(target)
-        except (FileNotFoundError, FarkeepError, msgspec.DecodeError):
+        except (FileNotFoundError, FarkeepError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
     def _name(self, path: bytes) -> bytes:

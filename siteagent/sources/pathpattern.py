@@ -16,9 +16,10 @@ from collections.abc import Iterator
 
 from shared.errors import UsageError
 from shared.tree import components_of, folder_key, key_of, keys_below, keys_in
+from siteagent.sources.globexpression import with_one_try
 
 _SPECIAL = re.compile(r"[*?\[\\]")
-_ANY_FOLDERS = "(?:[^/]+/)*"
+_ANY_FOLDERS, _FEWEST_FOLDERS = "(?:[^/]+/)*", "(?:[^/]+/)*?"
 
 
 class PathPattern:
@@ -33,8 +34,8 @@ class PathPattern:
             raise UsageError("this is no pattern", subject=text, next_step="write a name or a path, with * ? [] or **")
         self.is_folder_only = text.endswith("/")
         self._is_name = "/" not in body and body != "**"
-        front = "/" if body.startswith("/") else f"/{_ANY_FOLDERS}"
-        expression = _of_component(parts[0]) if self._is_name else front + _of_path(parts)
+        expression = (_of_component(parts[0]) if self._is_name
+                      else _of_path(parts, is_floating=not body.startswith("/")))  # fmt: skip
         try:
             self._expression = re.compile(expression, re.DOTALL | (re.IGNORECASE if ignores_case else 0))
         except re.error as error:
@@ -52,9 +53,19 @@ class PathPattern:
                 yield place
 
 
-def _of_path(parts: list[str]) -> str:
-    text = "".join(_ANY_FOLDERS if part == "**" else _of_component(part) + "/" for part in parts[:-1])
-    return text + ("(?:[^/]+/)*[^/]+" if parts[-1] == "**" else _of_component(parts[-1]))
+def _of_path(parts: list[str], *, is_floating: bool) -> str:
+    """The regular expression of several components; `is_floating`: any folders may stand in front."""
+    text, stretch = "/", ""
+    for part in parts[:-1]:
+        if part != "**":
+            stretch += _of_component(part) + "/"
+            continue
+        text += f"(?>{_FEWEST_FOLDERS}{stretch})" if is_floating and stretch else stretch
+        is_floating, stretch = True, ""
+    if parts[-1] == "**":
+        text += f"(?>{_FEWEST_FOLDERS}{stretch})" if is_floating else stretch
+        return text + f"{_ANY_FOLDERS}[^/]+"
+    return text + (_ANY_FOLDERS if is_floating else "") + stretch + _of_component(parts[-1])
 
 
 def _of_component(part: str) -> str:
@@ -74,7 +85,7 @@ def _of_component(part: str) -> str:
             at += 1
         else:
             found.append(re.escape(character))
-    return "".join(found)
+    return with_one_try("".join(found))
 
 
 def _of_class(body: str) -> str:

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from shared.errors import RefusedError
+from siteagent.sources.globexpression import gitignore_with_one_try
 
 _SPECIAL = re.compile(r"([\\*?\[\]!# ])")
 _WILD = re.compile(r"[\\*?\[]")
@@ -94,14 +96,18 @@ def read_patterns(data: bytes) -> list[str]:
 
 
 def _compile(lines: list[str], patterns: Sequence[str]) -> GitIgnoreSpec:
+    compiled = []
     for line, pattern in zip(lines, patterns, strict=True):
         try:
-            # One backend on every machine: others that may be installed treat half characters differently.
-            GitIgnoreSpec.from_lines([line], backend="simple")
+            read = GitIgnoreSpecPattern(line)
+            if read.regex is not None:
+                quick = re.compile(gitignore_with_one_try(read.regex.pattern))
+                compiled.append(GitIgnoreSpecPattern(quick, read.include))
         except (ValueError, re.error) as error:
             raise RefusedError(f"this pattern cannot be understood: {error}", subject=pattern,
                                next_step="write it as in a .gitignore file") from error
-    return GitIgnoreSpec.from_lines(lines, backend="simple")
+    # One backend on every machine: others that may be installed treat half characters differently.
+    return GitIgnoreSpec(compiled, backend="simple")
 
 
 def _holder(pattern: str, root: str, roots: Iterable[str]) -> str:

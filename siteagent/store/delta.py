@@ -22,6 +22,7 @@ import zstandard
 from msgspec import Struct
 
 from shared.errors import DamagedError, HostileError
+from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.names import SegmentName
 from siteagent.store.table import ID_BYTES
 
@@ -123,7 +124,13 @@ def _wins(packed: bytes, plain: bytes | memoryview, *, is_dense: bool) -> bool:
 
 
 def expand_delta(packed: bytes | memoryview, plain_bytes: int, dictionary: bytes, subject: str) -> bytes:
-    """Give back the joined chunks of a delta frame; raises DamagedError when that is not exactly `plain_bytes`."""
+    """Give back the joined chunks of a delta frame; raises DamagedError when that is not exactly `plain_bytes`.
+
+    Raises HostileError when that is more than a frame may hold.
+    """
+    if not 0 <= plain_bytes <= FRAME_BYTES_MAX:
+        raise HostileError(f"a delta frame of {plain_bytes} bytes is over the limit of {FRAME_BYTES_MAX}",
+                           subject=subject, next_step="do not trust this pack; restore it from a partner")
     known = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     expander = zstandard.ZstdDecompressor(dict_data=known, max_window_size=1 << _WINDOW_LOG_MAX)
     try:

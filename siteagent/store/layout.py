@@ -73,7 +73,7 @@ def read_format(disk: Disk, home: str, newest_version: int) -> Format:
                            next_step="run as the user who made it (or as root)") from None
     try:
         found = msgspec.json.decode(data, type=Format)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError("the home's format file is not readable", subject=f"{home}/{FORMAT_FILE}",
                            next_step="put the file back from a copy; it says "
                                      '{"farkeep":"home","version":1,"site":"<site id>"}') from error
@@ -81,3 +81,12 @@ def read_format(disk: Disk, home: str, newest_version: int) -> Format:
         raise RefusedError(f"this home has format {found.version}, made by a newer Farkeep", subject=home,
                            next_step="update Farkeep on this machine")
     return found
+
+
+def require_site(found: Format, site: bytes, home: str) -> None:
+    """Raise DamagedError when the format file and the keyring are of two sites."""
+    if found.site != site.hex():
+        raise DamagedError("the home's format file names another site than its keyring",
+                           subject=f"{home}/{FORMAT_FILE}",
+                           next_step=f'put the file back from a copy; "site" has to be "{site.hex()}" if the keyring '
+                                     "belongs here")

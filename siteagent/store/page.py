@@ -66,6 +66,8 @@ ENTRIES, ENTRY_INDEX, CHUNKS, CHUNK_INDEX, VALUE = 1, 2, 3, 4, 5
 HEADER_BYTES = 12
 LEVELS_MAX = 8
 ROWS_MAX = 1 << 16
+EXTRAS_MAX = 1 << 19
+"""Values in columns that are not known, in one page: empty columns cost nothing to store, and much to hold."""
 INLINE_CHUNKS_MAX = 16
 INLINE_VALUE_MAX = 1024
 _ID = 32
@@ -279,6 +281,9 @@ class EntryPage:
         unknown = self._columns.unknown(_KNOWN_ENTRIES)
         if not unknown:
             return [()] * self.count
+        if len(unknown) * self.count > EXTRAS_MAX:
+            raise HostileError("a page holds more values of unknown meaning than any writer makes",
+                               next_step="run `farkeep verify --read-data`; a newer Farkeep may know this page")
         lists = [
             [(column, kind, value) for value in (self._columns.integers(column, self.count) if kind == INTEGERS
                                                  else self._columns.blobs(column, self.count))]

@@ -23,6 +23,7 @@ from msgspec import Struct, field
 
 from shared.errors import HostileError
 from siteagent.store.columns import BLOBS, FIXED, INTEGERS, Columns, blobs, damaged, encode_columns, fixed, integers
+from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.names import NAME_BYTES, SegmentName
 
 ID_BYTES = 32
@@ -144,5 +145,7 @@ def _check(table: Table, count: int) -> None:
     for frame_row, plain_bytes in zip(table.frames, used, strict=True):
         if bool(frame_row.depth) != bool(frame_row.bases):
             raise damaged("a frame's depth and its bases contradict each other")
+        if frame_row.plain_bytes > FRAME_BYTES_MAX:
+            raise HostileError("a frame states more bytes than the format allows", next_step="do not trust this pack")
         if frame_row.plain_bytes != plain_bytes or frame_row.stored_bytes < 0 or not 0 <= frame_row.depth <= DEPTH_MAX:
             raise damaged("a frame's chunks do not fill it")

@@ -16,7 +16,7 @@ RUN = bytes(16)
 
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    frames = draw(st.lists(st.lists(st.integers(0, 1 << 20), min_size=1, max_size=6), max_size=4))
+    frames = draw(st.lists(st.lists(st.integers(0, 1 << 17), min_size=1, max_size=6), max_size=4))
     lengths = [length for frame in frames for length in frame]
     depths = [draw(st.integers(0, 4)) for _ in frames]
     rows = [Frame(draw(st.integers(0, 2)), sum(frame), draw(st.integers(0, 1 << 20)), depth, b"bases" if depth else b"")

@@ -1,0 +1,213 @@
+"""Decoders are bounded: bombs made by hand, a few bytes that ask for gigabytes, minutes or endless depth, are refused
+by a typed error for at most 256 MiB of memory and one second of processor time each."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+import zstandard
+
+from shared import codec, keyfile
+from shared.errors import DamagedError, FarkeepError, HostileError, UsageError
+from shared.facts import PacksStored
+from shared.sealing import digest
+from siteagent.cli import sizes
+from siteagent.sources.pathpattern import PathPattern
+from siteagent.sources.selection import PatternSelection, Wanted
+from siteagent.sources.xattrs import decode_xattrs
+from siteagent.store import columns, delta, frame, nameruns, pack, page, reach, table
+from siteagent.store.columns import BLOBS, FIXED, INTEGERS, encode_columns
+from siteagent.store.names import segment_name
+from siteagent.store.successors import Successors
+from tests.support.bounds import TooMuch, bounded
+from tests.support.material import key_material
+from tests.support.stores import CITED, MemoryPack
+from tests.support.tally import Tally
+
+TYPED = (DamagedError, HostileError, UsageError)
+RUN = b"r" * 16
+
+
+def _zeros(size_bytes: int, level: int = 1) -> bytes:
+    """A zstd frame of zeros: a thousandth of a per cent of what it expands to."""
+    compressor = zstandard.ZstdCompressor(level=level).compressobj(size=size_bytes)
+    block = bytes(1 << 22)
+    return b"".join([*(compressor.compress(block) for _ in range(size_bytes // len(block))), compressor.flush()])
+
+
+def _stated(size_bytes: int, window_log: int) -> bytes:
+    """The head of a zstd frame that states a size and a window, and an empty last block (RFC 8878, section 3.1.1)."""
+    head = struct.pack("<IBB", 0xFD2FB528, 0b11000000, (window_log - 10) << 3)
+    return head + size_bytes.to_bytes(8, "little") + b"\x01\x00\x00"
+
+
+def _columns(*rows: tuple[int, int, int, bytes]) -> bytes:
+    return encode_columns(list(rows))
+
+
+def _flat(value: bytes = b"") -> bytes:
+    """An integer column of no width: any number of equal values in two bytes."""
+    return bytes((0, len(value))) + value
+
+
+def _flat_table(frames: int, chunks: int) -> bytes:
+    rows = [(number, INTEGERS, 1, _flat()) for number in (1, 2, 3, 4, 11, 12)]
+    rows.append((5, BLOBS, 1, (2).to_bytes(4, "little") + _flat()))
+    rows.append((10, FIXED, 1, (32).to_bytes(2, "little")))
+    return bytes((1, 0)) + frames.to_bytes(2, "little") + chunks.to_bytes(4, "little") + encode_columns(rows)
+
+
+def _large_frame_table(plain_bytes: int) -> bytes:
+    return table.encode_table(table.Table([table.Frame(1, plain_bytes, 10)], b"i" * 32, [0], [plain_bytes]))
+
+
+def _entries(rows: int, folders: int, unknown: int) -> bytes:
+    """An entry page of nothing but equal values, with columns that no version knows."""
+    empty = (2).to_bytes(4, "little") + _flat()
+    known = [(number, INTEGERS, 0, _flat()) for number in (*range(4, 15), 20, 22)]
+    known += [(number, BLOBS, 0, empty) for number in (1, 3, 23, 24, 25)]
+    known += [(2, INTEGERS, 1, _flat(bytes((1,)))), (21, FIXED, 1, (32).to_bytes(2, "little"))]
+    known += [(number, INTEGERS, 0, _flat()) for number in range(60, 60 + unknown)]
+    head = bytes((1, page.ENTRIES, 0, 0)) + rows.to_bytes(4, "little") + folders.to_bytes(4, "little")
+    return head + encode_columns(known)
+
+
+def _runs(count: int, bits: bytes, low: int = 0) -> bytes:
+    rows = range(count)
+    return encode_columns([(1, FIXED, 1, columns.fixed(16, b"".join(segment_name(b"%012d" % n, 0) for n in rows))),
+                           (2, INTEGERS, 1, columns.integers([low] * count)),
+                           (3, BLOBS, 1, columns.blobs([bits] * count))])  # fmt: skip
+
+
+def _trailer(length: int, count: int) -> MemoryPack:
+    header = pack.PackHeader(1, b"s" * 16, b"p" * 16, CITED)
+    sound = pack.encode_trailer(header, [])
+    return MemoryPack(bytearray(header.encode() + sound[: -pack.FOOTER_BYTES]
+                                + struct.pack("<II", length, count) + sound[-36:]))  # fmt: skip
+
+
+def _key_file(memory_kib: int, passes: int) -> bytes:
+    data = bytearray(key_material("keyfile-passphrase.bin"))
+    data[26:34] = struct.pack(">II", memory_kib, passes)
+    return bytes(data[:-16]) + digest(bytes(data[:-16]))[:16]
+
+
+def _pages_of(rows: int, folders: int, unknown: int) -> Callable[[], object]:
+    return lambda: page.EntryPage(_entries(rows, folders, unknown), page.encode_side([])).rows()
+
+
+GIBIBYTE = _zeros(1 << 30)
+BOMBS: dict[str, Callable[[], object]] = {
+    "zstd: a gibibyte of zeros, honestly stated": lambda: frame.expand_frame(1, memoryview(GIBIBYTE), 1 << 30, "bomb"),
+    "zstd: a gibibyte of zeros, a lower size told": lambda: frame.expand_frame(1, memoryview(GIBIBYTE), 1000, "bomb"),
+    "zstd: terabytes stated": lambda: codec.decompress(_stated(1 << 42, 20), 1 << 42, subject="bomb"),
+    "zstd: terabytes stated, a part wanted":
+        lambda: codec.decompress_head(_stated(1 << 42, 20), 1 << 42, 1 << 41, subject="bomb"),
+    "zstd: a window of gigabytes": lambda: codec.decompress_head(_stated(1000, 31), 1000, 10, subject="bomb"),
+    "delta: a gibibyte of zeros": lambda: delta.expand_delta(GIBIBYTE, 1 << 30, b"dictionary", "bomb"),
+    "delta: terabytes stated": lambda: delta.expand_delta(_stated(1 << 42, 20), 1 << 42, b"dictionary", "bomb"),
+    "delta: a dictionary of 64 chunks of a mebibyte":
+        lambda: delta.dictionary_of(delta.Base((delta.BaseChunk(b"s" * 20, b"c" * 32),) * 64), [bytes(1 << 20)] * 64),
+    "table: 2^32 chunks": lambda: table.decode_table(_flat_table(1, (1 << 32) - 1)),
+    "table: all chunks and frames that may be, empty": lambda: table.decode_table(_flat_table(4096, 1 << 17)),
+    "table: a frame of terabytes": lambda: table.decode_table(_large_frame_table(1 << 42)),
+    "columns: a count of 65535": lambda: columns.Columns(memoryview(b"\xff\xff" + bytes(600)), frozenset()),
+    "page: 2^32 rows": lambda: page.EntryPage(_entries((1 << 32) - 1, 1, 0), b""),
+    "page: all rows that may be, nothing in them": _pages_of(1 << 16, 1 << 16, 0),
+    "page: all rows that may be, 40 unknown columns": _pages_of(1 << 16, 1 << 16, 40),
+    "pack: lying counts": lambda: pack.read_trailer(_trailer(1 << 31, (1 << 32) - 1), "bomb"),
+    "pack: counts that just may be": lambda: pack.read_trailer(_trailer(90, 1 << 18), "bomb"),
+    "names: every number of every run": lambda: list(nameruns.unpack_names(_runs(64, b"\xff" * (1 << 16)))),
+    "names: beyond the last number": lambda: list(nameruns.unpack_names(_runs(1, b"\xff" * 9, (1 << 32) - 8))),
+    "side: every number of every run": lambda: page.side_segments(bytes(4) + _sides(64, b"\xff" * (1 << 16))),
+    "reach: every number of every run": lambda: reach.decode_reach(_reach(64, b"\xff" * (1 << 16)), "bomb"),
+    "msgpack: 100 000 arrays in each other":
+        lambda: codec.decode(b"\x91" * 100_000, PacksStored, limit_bytes=1 << 22, subject="bomb"),
+    "msgpack: 2^32 elements":
+        lambda: codec.decode(b"\xdd\xff\xff\xff\xff", PacksStored, limit_bytes=1 << 22, subject="bomb"),
+    "xattrs: empty ones without end": lambda: decode_xattrs(b"".join(
+        b"\x03\0\0\0\0\0" + n.to_bytes(3, "big") for n in range(1 << 17))),
+    "key file: a gibibyte of memory":
+        lambda: keyfile.decode_key_file(_key_file(1 << 20, 1), subject="bomb", passphrase=b"x"),
+    "key file: endless passes":
+        lambda: keyfile.decode_key_file(_key_file(8192, 1 << 30), subject="bomb", passphrase=b"x"),
+    "size: beyond every number": lambda: sizes.parse_size("9" * 400 + "P"),
+    "share: 5 000 digits": lambda: sizes.parse_share("1/" + "9" * 5000, "share"),
+}
+HARMLESS = {"table: all chunks and frames that may be, empty", "page: all rows that may be, nothing in them"}
+"""Bounded although it is decoded, or refused: either will do."""
+
+
+def _sides(count: int, bits: bytes) -> bytes:
+    runs = columns.Columns(memoryview(_runs(count, bits)), frozenset((1, 2, 3)))
+    return encode_columns([(1, FIXED, 1, columns.fixed(20, b"")), (2, INTEGERS, 1, columns.integers([])),
+                           (3, FIXED, 1, bytes(runs.raw(1))), (4, INTEGERS, 1, bytes(runs.raw(2))),
+                           (5, BLOBS, 1, bytes(runs.raw(3)))])  # fmt: skip
+
+
+def _reach(count: int, bits: bytes) -> bytes:
+    runs = columns.Columns(memoryview(_runs(count, bits)), frozenset((1, 2, 3)))
+    names = [(1, FIXED, 1, bytes(runs.raw(1))), (2, INTEGERS, 1, bytes(runs.raw(2))), (3, BLOBS, 1, bytes(runs.raw(3)))]
+    return reach.encode_reach(reach.Reach(b"s" * 16, b"n" * 16, b"", 0, 0, frozenset(), frozenset()))[:64] + \
+        _digested(encode_columns([*names, *nameruns.encode_names(4, [])]))
+
+
+def _digested(columns_bytes: bytes) -> bytes:
+    from blake3 import blake3
+
+    head = reach.encode_reach(reach.Reach(b"s" * 16, b"n" * 16, b"", 0, 0, frozenset(), frozenset()))[:64]
+    return columns_bytes + blake3(head + columns_bytes).digest()
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_for_little(name: str, tally: Tally) -> None:
+    with bounded():
+        try:
+            BOMBS[name]()
+        except TYPED as error:
+            assert error.message and error.next_step
+        else:
+            assert name in HARMLESS, "it was taken for good"
+    tally("bombs", 1)
+
+
+STARS = ["*a" * 12 + "b", "*" * 40 + "b", "**/a/" * 12 + "b", "a" + "?*" * 15 + "b", "[!x]*" * 14 + "b"]
+LONG_NAMES = [b"a" * 255, b"a/" * 1000 + b"c", b"ab" * 127]
+
+
+@pytest.mark.parametrize("pattern", STARS)
+def test_no_pattern_takes_long_whatever_the_names(pattern: str, tally: Tally) -> None:
+    """Patterns and names of the kind that make an ordinary regular expression try every way to match."""
+    for name in LONG_NAMES:
+        folder, _, last = name.rpartition(b"/")
+        with bounded():
+            list(PathPattern(pattern).places(folder.replace(b"/", b"\0"), [last or b"c"], 0, 1))
+        with bounded():
+            PatternSelection(Wanted((pattern,)), [b"/srv"]).excludes(
+                b"/srv", b"/srv/" + name, is_folder=False, size_bytes=1)  # fmt: skip
+    tally("patterns against names", 2 * len(LONG_NAMES))
+
+
+def test_successors_in_a_circle_come_to_an_end() -> None:
+    names = [nameruns.pack_names([segment_name(RUN, number)]) for number in range(200)]
+    circle = [(names[(number + 1) % 200], names[number]) for number in range(200)]
+    with bounded():
+        assert Successors(lambda: circle).of(segment_name(RUN, 0)) is not None
+
+
+def test_reaches_in_a_circle_are_refused() -> None:
+    one = reach.Reach(b"s" * 16, b"1" * 16, b"2" * 16, 5, 0, frozenset(), frozenset())
+    two = reach.Reach(b"s" * 16, b"2" * 16, b"1" * 16, 4, 0, frozenset(), frozenset())
+    with bounded(), pytest.raises(FarkeepError):
+        reach.apply(one, lambda snapshot: {one.snapshot: one, two.snapshot: two}[snapshot])
+
+
+def test_the_bounds_themselves_hold() -> None:
+    """A message that takes too much is noticed, by memory and by time."""
+    with pytest.raises(TooMuch, match="memory"), bounded():
+        bytearray(300 << 20)
+    with pytest.raises(TooMuch, match="time"), bounded(0.05):
+        while True:
+            pass
