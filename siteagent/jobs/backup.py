@@ -174,21 +174,23 @@ class _Run:
     def _commit(self, snapshot: bytes, summary: SnapshotSummary, draft: Draft) -> int:
         """Steps 4 to 6; returns the bytes of manifest and reach."""
         home = self._home
-        reach = encode_reach(self._reach(snapshot, draft.needed))
-        body = ManifestBody(run=self.store.run, reach=manifest_digest(reach), packs=tuple(self._packs),
+        reach = self._reach(snapshot, draft.needed)
+        reach_bytes = encode_reach(reach)
+        body = ManifestBody(run=self.store.run, reach=manifest_digest(reach_bytes), packs=tuple(self._packs),
                             summary=summary, subject=summary.name)
         header = ManifestHeader(site=home.keyring.site_id, snapshot=snapshot, key_epoch=home.keyring.current.number,
                                 written_after=home.ledger.head.position)  # fmt: skip
         manifest = Manifest(header, body)
         data = encode_manifest(manifest, manifest_key=home.keyring.current.manifest_key,
                                nonce=home.world.randomness.bits(12))  # fmt: skip
-        home.snapshots.write(snapshot, data, reach)
+        home.snapshots.write(snapshot, data, reach_bytes)
+        home.snapshots.require_stored(manifest, reach)
         outcome: Outcome = "done" if summary.quality in ("app", "crash", "live") else "partial"
         home.ledger.record(
             Fact(manifest.to_fact(manifest_digest(data)), summary, Subject(kind="source", name=summary.name)),
             Fact(JobEnded(job=self._job, outcome=outcome), JobEndedSealed(counters=_counters(draft.figures))),
         )  # fmt: skip
-        return len(data) + len(reach)
+        return len(data) + len(reach_bytes)
 
     def _reach(self, snapshot: bytes, segments: set[SegmentName]) -> Reach:
         home, before = self._home, self._previous

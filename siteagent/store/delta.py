@@ -102,7 +102,7 @@ def compress_delta(plain: bytes | memoryview, dictionary: bytes, *, is_dense: bo
     known = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     window_log = min(_WINDOW_LOG_MAX, max(10, (len(plain) + len(dictionary)).bit_length()))
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        3, source_size=len(plain), dict_size=len(dictionary), window_log=window_log
+        3, source_size=len(plain), dict_size=len(dictionary), window_log=window_log, write_checksum=True
     )  # fmt: skip
     packed = zstandard.ZstdCompressor(compression_params=parameters, dict_data=known).compress(plain)
     if not _wins(packed, plain, is_dense=is_dense):

@@ -32,6 +32,7 @@ class DeltaStream:
             self.flush()
             filled = self._begin()
         made, start = self._made, filled.size_bytes
+        made.digest.update(packed)
         filled.slot.plain[start : start + len(packed)] = packed
         filled.size_bytes = start + len(packed)
         filled.ids.extend(ids)

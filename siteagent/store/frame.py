@@ -3,6 +3,9 @@
 Codecs (part of the format): 0 raw, 1 zstd, 2 zstd against a raw-content dictionary made of base chunks (a delta frame).
 A frame is stored raw when eight 4 KiB samples across it do not shrink, or when the whole does not.
 
+zstd's own checksum stands in each frame: what memory did to compressed bytes before they were sealed is found whenever
+they are expanded.
+
 How hard to compress is no part of the format: chunks cut from large files get zstd's fast strategy with the table of
 level 3, small files level 3 itself (ARCHITECTURE.md has what either costs and saves).
 """
@@ -33,10 +36,10 @@ def _make_compressor(use: int) -> zstandard.ZstdCompressor:
     if use == _LARGE_FILES:
         fast = zstandard.ZstdCompressionParameters(
             window_log=20, chain_log=13, hash_log=17, search_log=1, min_match=6, target_length=0,
-            strategy=zstandard.STRATEGY_FAST,
+            strategy=zstandard.STRATEGY_FAST, write_checksum=True,
         )  # fmt: skip
         return zstandard.ZstdCompressor(compression_params=fast)
-    return zstandard.ZstdCompressor(level=3 if use == _SMALL_FILES else 1)
+    return zstandard.ZstdCompressor(level=3 if use == _SMALL_FILES else 1, write_checksum=use == _SMALL_FILES)
 
 
 def _compressor(use: int) -> zstandard.ZstdCompressor:

@@ -8,13 +8,22 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
-from shared.errors import BugError, FarkeepError
+from shared.errors import BugError, DamagedError, FarkeepError
 from shared.facts import PackRef
 from shared.randomness import Randomness
 from siteagent.disk.disk import Buffer
 from siteagent.store.index import Index
 from siteagent.store.names import SegmentName
-from siteagent.store.pack import HEADER_BYTES, PACK_BYTES, Cited, PackHeader, Row, encode_trailer, pack_root
+from siteagent.store.pack import (
+    HEADER_BYTES,
+    PACK_BYTES,
+    Cited,
+    PackHeader,
+    Row,
+    encode_trailer,
+    pack_root,
+    read_trailer,
+)
 from siteagent.store.packs import Packs, PackSink
 from siteagent.store.segment import KIND_NAMES
 
@@ -102,6 +111,7 @@ class PackWriter:
         trailer = encode_trailer(pack.header, pack.rows)
         try:
             pack.sink.append([trailer])
+            _check_trailer(pack, len(trailer))
             pack.sink.finish()
         except BaseException:
             _discard(pack)
@@ -136,6 +146,25 @@ class PackWriter:
         pack, self._current = self._current, None
         if pack is not None:
             _discard(pack)
+
+
+class _Written(Struct):
+    """A pack that was written and is not finished, readable like one."""
+
+    sink: PackSink
+    size_bytes: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """A range."""
+        return self.sink.read_at(offset, length)
+
+
+def _check_trailer(pack: OpenPack, trailer_bytes: int) -> None:
+    """Read header and trailer back; raises DamagedError when they are not those of this pack."""
+    subject = f"packs/{pack.header.pack_id.hex()}.pack"
+    if read_trailer(_Written(pack.sink, pack.size_bytes + trailer_bytes), subject) != (pack.header, pack.rows):
+        raise DamagedError("a pack's trailer is not what was to be written: memory or disk is at fault",
+                           subject=subject, next_step="test this machine's memory, then back up again")
 
 
 def _discard(pack: OpenPack) -> None:

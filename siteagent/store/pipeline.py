@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from blake3 import blake3
 from msgspec import Struct, field
 
 from shared.epochkeys import EpochKeys
@@ -22,7 +23,7 @@ from siteagent.disk.disk import Buffer
 from siteagent.disk.local import write_error
 from siteagent.store.delta import Base, compress_delta, dictionary_of
 from siteagent.store.frame import RAW
-from siteagent.store.names import SegmentName, segment_name
+from siteagent.store.names import SegmentName, segment_name, shown_segment
 from siteagent.store.packwriter import PackWriter, StoredSegment
 from siteagent.store.sealhelper import SealHelper, SharedMemory, Slot
 from siteagent.store.sealprocess import Setup
@@ -36,12 +37,16 @@ _ENCODINGS_AHEAD = 32
 
 
 class ReadyMade(Struct):
-    """Frames that are compressed already: their rows, the frame of every chunk, base segments and their closure."""
+    """Frames that are compressed already: their rows, the frame of every chunk, base segments and their closure.
+
+    `digest` is fed with the frames' bytes when they come, to be compared with what was stored in the end.
+    """
 
     frames: list[Frame]
     chunk_frames: list[int]
     bases: list[SegmentName]
     closure: list[SegmentName]
+    digest: blake3 = field(default_factory=blake3)
 
 
 class Encoding(Struct, eq=False):
@@ -85,10 +90,6 @@ class SealingKeys(Secret, frozen=True):
         secrets = (epoch.seal_key, epoch.manifest_key, epoch.fact_key, epoch.mark_key)
         return Setup(self.site, self.domain, run, epoch.number, secrets,
                      {str(kind): key for kind, key in self.id_keys.items()}, memory_bytes)
-
-
-def _check_made(data: bytes, number: int, keys: EpochKeys) -> None:
-    check_opens(data, f"segment {number}", keys)
 
 
 def _typed(error: BaseException) -> BaseException:
@@ -207,8 +208,15 @@ class Pipeline:
         depths = [made.frames[frame].depth for frame in made.chunk_frames]
         stored = StoredSegment(segment.name, segment.digest(), ids, depths)
         self._writers[filled.kind].add(
-            stored, segment.parts, lambda data: _check_made(data, filled.number, self._keys.epoch)
+            stored, segment.parts, lambda data: self._check_made(data, filled, made, encode_table(table))
         )
+
+    def _check_made(self, data: bytes, filled: Filled, made: ReadyMade, table: bytes) -> None:
+        header, body = check_opens(data, f"segment {filled.number}", self._keys.epoch, table)
+        if blake3(body[: filled.size_bytes]).digest() != made.digest.digest():
+            raise DamagedError("delta frames changed before they were stored: memory is at fault",
+                               subject=shown_segment(header.name),
+                               next_step="test this machine's memory, then back up again")
 
     def _start_helper(self) -> SealHelper | None:
         if not self._may_start or self._submitted <= _LONG_RUN_SEGMENTS:
@@ -228,7 +236,7 @@ class Pipeline:
             parts: tuple[Buffer, ...] = (slot.out[: ends[0]], slot.out[ends[0] : ends[1]], slot.out[ends[1] : ends[2]])
             frame, digest = Frame(*reply.frame), reply.digest
         else:
-            sealed = seal_load(self._sealer, load, slot.plain[:size])
+            sealed = seal_load(self._sealer, load, slot.plain[:size], self._keys.id_keys[load.kind])
             parts, frame, digest = sealed.segment.parts, sealed.frame, sealed.digest
         if frame.codec == RAW:
             with self._lock:

@@ -79,9 +79,11 @@ def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -
         load = Load(request.kind, request.number, request.ids, request.lengths, request.sides)
         out = memory[request.out : request.out + request.out_size]
         try:
+            id_key = setup.id_keys[str(request.kind)]
             if request.frame is None:
-                return [place(seal_load(sealer, load, memory[request.start : request.start + request.size]), out)]
-            check_stored(out, load, Frame(*request.frame), keys, setup.id_keys[str(request.kind)])
+                plain = memory[request.start : request.start + request.size]
+                return [place(seal_load(sealer, load, plain, id_key), out)]
+            check_stored(out, load, Frame(*request.frame), keys, id_key)
             return [Reply()]
         except FarkeepError as error:
             return [Reply(error=str(error))]

@@ -28,6 +28,13 @@ class SnapshotFiles:
         write_durably(self._disk, f"{_REACHES}/{snapshot.hex()}", reach)
         write_durably(self._disk, f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}", manifest)
 
+    def require_stored(self, manifest: Manifest, reach: Reach) -> None:
+        """Read both files of a snapshot back and open them; raises DamagedError when they do not say this."""
+        snapshot = manifest.header.snapshot
+        if self.manifest(snapshot, None) != manifest or self.reach(snapshot) != reach:
+            raise DamagedError("a manifest or a reach is not what was to be written: memory or disk is at fault",
+                               subject=snapshot.hex(), next_step="test this machine's memory, then back up again")
+
     def manifest_bytes(self, snapshot: bytes) -> bytes:
         """A manifest as stored; raises DamagedError when it is missing."""
         return self._read(f"{_MANIFESTS}/{snapshot.hex()}{_SUFFIX}", MANIFEST_LIMIT_BYTES)
