@@ -46,8 +46,9 @@ bench-quick: ready-dev # the same with small data sets, beside restic: a minute 
 
 crash: ready-dev # cut jobs off at every single call of the disk: many minutes (SEED=N repeats a run)
 	@echo "seed $(SEED); again: make crash SEED=$(SEED)"
-	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/crash -n auto --maxprocesses 8 \
-		--hypothesis-seed=$(SEED)
+	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/crash \
+		tests/invariants/test_01_power_failure.py tests/invariants/test_02_real_kills.py \
+		-n auto --maxprocesses 8 --hypothesis-seed=$(SEED)
 
 flips: ready-dev # change every bit of a small home, one at a time: hours (SEED=N repeats what is drawn)
 	@echo "seed $(SEED); again: make flips SEED=$(SEED)"
