@@ -24,8 +24,8 @@ _MEMORY = Path("/dev/shm")
 ORDERED = "data=ordered"
 HARSH = "data=writeback,noauto_da_alloc,commit=1"
 """Names may become durable before content, and ext4 does not mend what programs forget."""
-MOMENTS = 56
-"""Per way to mount: the half of 100 and a few. A long run tries every moment with a write in flight."""
+MOMENTS = 88
+"""Per way to mount. A long run tries every moment with a write in flight."""
 
 
 @pytest.fixture

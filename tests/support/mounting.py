@@ -6,10 +6,12 @@ takes its mounts away, and with them the loop devices under them (they detach th
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
@@ -51,15 +53,15 @@ def make_ext4(image: Path, size_bytes: int) -> None:
          "lazy_itable_init=0,lazy_journal_init=0", image)  # fmt: skip
 
 
-def mount_ext4(image: Path, folder: Path, options: str) -> None:
-    """Mount an image through a loop device that detaches itself when it is not mounted any more."""
+@contextlib.contextmanager
+def mounted_ext4(image: Path, folder: Path, options: str) -> Iterator[Path]:
+    """Mount an image through a loop device that detaches itself when it is not mounted any more; gives the folder."""
     folder.mkdir(exist_ok=True)
     _run("mount", "-t", "ext4", "-o", f"loop,noatime,{options}", image, folder)
-
-
-def unmount(folder: Path) -> None:
-    """Unmount; what was written is in the image."""
-    _run("umount", folder)
+    try:
+        yield folder
+    finally:
+        _run("umount", folder)
 
 
 def _run(*words: str | Path) -> None:

@@ -30,14 +30,21 @@ class PowerCheck:
         self._access, self._world = Access(str(mounted / "home")), local_world()
         self._now = describe(story.source)
 
-    def require_survival(self, moment: int) -> None:
-        """Everything told by then is there and restores, nothing is damaged, and the next backup works."""
+    def require_survival(self, moment: int, *, looks_first: bool) -> None:
+        """Everything told by then is there and restores, nothing is damaged, and the next backup works.
+
+        A verification mends the index: unless it looks first, restore and backup have to do with what the crash left.
+        """
         if not self._require_home(moment):
             return
         with open_home(self._access, "test", self._world) as home:
             self._require_told(home, moment)
+            if looks_first:
+                self._require_sound(home)
             self._require_shown(home, moment)
             self._require_next(home)
+            if not looks_first:
+                self._require_sound(home)
 
     def _require_home(self, moment: int) -> bool:
         """False after an init that was cut off and could not be tried again without removing what it left."""
@@ -60,9 +67,11 @@ class PowerCheck:
             assert command.name != "forget" or command.snapshot not in wanted, "a forgotten snapshot is wanted again"
             assert home.keyring.current.number >= command.key_epoch, "a key rotation was lost"
 
-    def _require_shown(self, home: Home, moment: int) -> None:
+    def _require_sound(self, home: Home) -> None:
         found = verify(home, "read-data")
-        assert (found.problems, found.damaged) == ([], [])
+        assert found.is_good, (found.problems, found.damaged)
+
+    def _require_shown(self, home: Home, moment: int) -> None:
         begun = self._story.begun(moment)
         trees = {command.snapshot: command.tree for command in begun if command.tree}
         untold = [command.tree for command in begun if command.tree and (command.told or moment + 1) > moment]
@@ -78,7 +87,7 @@ class PowerCheck:
     def _require_whole(self, home: Home, entry: SnapshotEntry, possible: list[Tree]) -> None:
         request = RestoreRequest(entry, os.fsencode(self._story.source), str(self._scratch), "user", "host")
         result = restore(home, [request])
-        assert result.errors == []
+        assert result.errors == [], result.errors
         differences = [compare(tree, describe(self._scratch)) for tree in possible]
         remove_tree(self._scratch)
         assert [] in differences, differences
@@ -89,6 +98,6 @@ def next_backup(home: Home, source: Path) -> SnapshotEntry:
     node, roots = merge_roots([os.fsencode(source)], b"/")
     back_up(home, BackupRequest("docs", tuple(roots), PosixView(node, None, None), "user", "host"))
     history = home.ledger.history()
-    assert history.open_jobs == []
-    assert home.packs.unfinished() == []
+    assert history.open_jobs == [], "a job that was cut off is still open"
+    assert home.packs.unfinished() == [], "half a pack is left over"
     return history.snapshots[-1]

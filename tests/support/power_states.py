@@ -3,6 +3,9 @@
 A disk promises two things: what was written before a flush that has ended is there, and a sector is written whole or
 not at all. So a legal state is everything up to the last flush, and of the writes after it any choice, each whole, in
 part by sectors, or not at all. A choice is applied in the order of the writes.
+
+One exception is for the file system above, ext4: its superblock and that of its journal are written in place and have
+no second copy that is used by itself. It counts on each being written whole, and so has to be let.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from msgspec import Struct
 from tests.support.recorded_block import Event, Flush, Write
 
 SECTOR_BYTES = 512
+BLOCK_BYTES = 4096
+_JOURNAL_SUPERBLOCK = bytes.fromhex("c03b399800000004")
+"""How the journal's superblock begins (linux/jbd2.h, version 2)."""
 
 
 class Flavour(enum.Enum):
@@ -89,8 +95,8 @@ def every_state_at(events: Sequence[Event], moment: int, chance: random.Random) 
 
 
 def _torn(events: Sequence[Event], place: int, chance: random.Random) -> Kept:
-    count = _sectors(events[place])
-    return Kept(place, tuple(range(chance.randrange(1, count))) if count > 1 else ())
+    units = _units(events[place])
+    return Kept(place, sum(units[: chance.randrange(1, len(units))], ()) if len(units) > 1 else ())
 
 
 def _some(events: Sequence[Event], pending: list[int], chance: random.Random) -> tuple[Kept, ...]:
@@ -105,16 +111,26 @@ def _some(events: Sequence[Event], pending: list[int], chance: random.Random) ->
 
 def _by_chance(events: Sequence[Event], pending: list[int], chance: random.Random) -> Iterator[Kept]:
     for place in pending:
-        fate, there = chance.randrange(3), range(_sectors(events[place]))
+        fate, units = chance.randrange(3), _units(events[place])
         if fate == 0:
             yield Kept(place)
-        elif fate == 1 and len(there) > 1:
-            yield Kept(place, tuple(sorted(chance.sample(there, chance.randrange(1, len(there))))))
+        elif fate == 1 and len(units) > 1:
+            yield Kept(place, tuple(sorted(sum(chance.sample(units, chance.randrange(1, len(units))), ()))))
 
 
-def _sectors(event: Event) -> int:
+def _units(event: Event) -> list[tuple[int, ...]]:
+    """What of a write is there or not: each sector by itself, a superblock as one."""
     assert isinstance(event, Write)
-    return max(1, len(event.data) // SECTOR_BYTES)
+    found: list[tuple[int, ...]] = []
+    for at in range(0, len(event.data), BLOCK_BYTES):
+        sectors = range(at // SECTOR_BYTES, min(at + BLOCK_BYTES, len(event.data)) // SECTOR_BYTES)
+        is_whole = _is_superblock(event.offset + at, event.data[at : at + len(_JOURNAL_SUPERBLOCK)])
+        found += [tuple(sectors)] if is_whole else [(sector,) for sector in sectors]
+    return found
+
+
+def _is_superblock(offset: int, head: bytes) -> bool:
+    return offset < BLOCK_BYTES or head == _JOURNAL_SUPERBLOCK
 
 
 class Disks:

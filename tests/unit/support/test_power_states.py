@@ -71,6 +71,16 @@ def test_kept_writes_are_there_by_sectors(disks: Disks, tmp_path: Path) -> None:
     assert torn[1024:] == b"e" * 1024 + b"d" * 512 + bytes(3072) + b"d" * 512 + bytes(2048)
 
 
+def test_superblocks_are_written_whole_or_not_at_all() -> None:
+    journal = bytes.fromhex("c03b399800000004") + bytes(4088)
+    tape: list[Event] = [Write(0, b"a" * 4096), Write(8192, journal + b"b" * 512)]
+    tries = [state for seed in range(40) for state in every_state_at(tape, 2, random.Random(seed))]
+    sectors = {(kept.event, kept.sectors) for state in tries for kept in state.kept}
+    assert {found for place, found in sectors if place == 0} == {None}
+    assert {found for place, found in sectors if place == 1} >= {None, tuple(range(8)), (8,)}
+    assert all(set(range(8)) <= set(found) or set(found) <= {8} for place, found in sectors if place == 1 and found)
+
+
 def test_a_copy_keeps_content_and_holes(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.seek(1 << 20)
