@@ -54,13 +54,13 @@ class _Account(SegmentReader):
 
     opened: set[SegmentName]
 
-    def _open_segment(self, name: SegmentName):  # type: ignore[no-untyped-def]
+    def _segment_there(self, name: SegmentName):  # type: ignore[no-untyped-def]
         self.opened.add(name)
-        return super()._open_segment(name)
+        return super()._segment_there(name)
 
-    def _open_table(self, name: SegmentName):  # type: ignore[no-untyped-def]
+    def _table_there(self, name: SegmentName):  # type: ignore[no-untyped-def]
         self.opened.add(name)
-        return super()._open_table(name)
+        return super()._table_there(name)
 
 
 def _read_with_account(home: Home, snapshot: bytes) -> Iterator[tuple[bytes, frozenset[SegmentName]]]:

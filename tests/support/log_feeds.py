@@ -58,7 +58,7 @@ def owner_examples() -> list[bytes]:
 def feed_mark(data: bytes) -> None:
     """The mark of the root folder."""
     path = f"restores/{digest(b'/').hex()[:32]}"
-    Marks(memory_disk({path: data})).is_marked("/")
+    Marks(memory_disk({path: data}), b"s" * 32).is_marked("/")
 
 
 def feed_chain(data: bytes) -> None:

@@ -112,7 +112,7 @@ class SmallDecoders:
         raise DamagedError("a part of it does not read")
 
     def _format(self, _: Path, data: bytes) -> bool:
-        found = read_format(memory_disk({"format": data}), "H")
+        found = read_format(memory_disk({"format": data}), "H", 1)
         return found.site == self._keyring.site_id.hex() or self._is_refused_when_opened(data)
 
     def _is_refused_when_opened(self, data: bytes) -> bool:

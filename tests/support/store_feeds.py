@@ -215,7 +215,7 @@ def _read_changes(data: bytes) -> None:
 
 
 def feed_format(data: bytes) -> None:
-    layout.read_format(memory_disk({"format": data}), "H")
+    layout.read_format(memory_disk({"format": data}), "H", 1)
 
 
 def format_examples() -> list[bytes]:
