@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.planted.sabotage import Sabotage
 
 _CRASH = "tests/crash"
+_INVARIANTS = "tests/invariants"
 _STORE = "tests/unit/siteagent/store"
 _JOBS = "tests/unit/siteagent/jobs"
 _LEDGER = "tests/unit/siteagent/ledger"
@@ -74,7 +75,7 @@ SABOTAGES = (
     # The index is a cache.
     Sabotage("a hit of the index is believed", "siteagent/store/writer.py",
       "        if place is None or (side is not None and opened.table.sides[place : place + 1] != [side]):",
-      "        if side is not None and place is None:", f"{_STORE}/test_writer.py {_CRASH}/test_index_is_a_cache.py"),
+      "        if side is not None and place is None:", f"{_STORE}/test_writer.py {_INVARIANTS}/test_05_the_index_is_a_cache.py"),
     Sabotage("a page with another set is taken over", "siteagent/store/writer.py",
       "        if place is None or (side is not None and opened.table.sides[place : place + 1] != [side]):",
       "        if place is None:", f"{_STORE}/test_writer.py"),
