@@ -24,6 +24,7 @@ from siteagent.disk.durable import read_whole, write_durably
 from siteagent.disk.local import LocalDisk
 from siteagent.disk.mounts import network_kind
 from siteagent.disk.owner import Owner, take_home
+from siteagent.disk.reserve import RESERVE_BYTES, Reserve
 from siteagent.ledger.high_water import HIGH_WATER_BYTES, Verdict, read_high_water
 from siteagent.ledger.history import History
 from siteagent.ledger.ledger import Ledger
@@ -64,6 +65,8 @@ class World(Struct, frozen=True):
     """How long a pack grows."""
     workers: int = 0
     """How many workers long jobs have: 0 one per processor, 1 none beside this process."""
+    reserve_bytes: int = RESERVE_BYTES
+    """How much room is kept at most for the way out of a full disk; 0: none."""
 
     @property
     def starts_processes(self) -> bool:
@@ -95,6 +98,7 @@ class Home(Struct):
     owner: Owner
     disk: Disk
     beside: Disk
+    reserve: Reserve
     keyring: Keyring
     ledger: Ledger
     packs: FolderPacks
@@ -148,12 +152,14 @@ class Home(Struct):
 
     def note_changes(self) -> None:
         """Repeat beside the packs what facts say of superseded and swept segments; before anything of them goes."""
-        self.changes.write(changes_of(self.ledger.history()), self.keyring.current.number)
+        changes, key_epoch = changes_of(self.ledger.history()), self.keyring.current.number
+        self.reserve.retry(lambda: self.changes.write(changes, key_epoch))
 
     def mark_head(self, head: SignedHead) -> None:
         """Note the log's head outside the home."""
         del head
-        write_durably(self.beside, os.path.basename(self.path) + ".head", self.ledger.high_water())
+        name, mark = os.path.basename(self.path) + ".head", self.ledger.high_water()
+        self.reserve.retry(lambda: write_durably(self.beside, name, mark))
 
     def close(self) -> None:
         """Close everything and give the home back; harmless when called twice."""
@@ -200,6 +206,8 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
     newest = newest_version(world.migrations)
     read_format(disk, access.home, newest)
     require_local(access.home, world)
+    reserve = Reserve(disk, world.reserve_bytes)
+    reserve.make_room()
     owner = take_home(access.home, command, world.clock, access.wait_s)
     rescue = None
     try:
@@ -219,11 +227,12 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
     packs = FolderPacks(disk)
     index = Index(os.path.join(access.home, INDEX_FOLDER))
     successors, retired = Successors(lambda: _superseded(ledger)), Retired(lambda: _retired(ledger))
-    home = Home(access, world, owner, disk, beside, keyring, ledger, packs, index,
+    home = Home(access, world, owner, disk, beside, reserve, keyring, ledger, packs, index,
                 SegmentReader(packs, index, keyring, successors), SnapshotFiles(disk, keyring), successors, retired,
                 ChangeFiles(disk, keyring, keyring.site_id), Leases(retired), migrated, rescue=rescue)  # fmt: skip
     home.reader.mend_index = home.mend_index
     ledger.set_on_append(home.mark_head)
+    ledger.set_on_full(reserve.give_up)
     return home
 
 
@@ -295,8 +304,8 @@ def _rescue(
             ledger.close()
     if is_sound:
         return None
-    return rescue_log(os.path.join(access.home, LOG_FOLDER), keyring, world.clock, world.randomness,
-                      site_name=name_site())  # fmt: skip
+    folder = os.path.join(access.home, LOG_FOLDER)
+    return rescue_log(folder, keyring, world.clock, world.randomness, site_name=name_site(), disk=world.disk(folder))
 
 
 def is_read_only(home: Home) -> bool:

@@ -73,5 +73,8 @@ class Disk(Protocol):
     def punch(self, path: str, offset: int, length: int) -> bool:
         """Give the bytes of a range back to the file system; they read as zeros afterwards. False: it cannot."""
 
+    def allocate(self, path: str, size_bytes: int) -> None:
+        """Make a file of so many bytes that take their room on the disk; durable but for its name."""
+
     def free_bytes(self) -> int:
         """Bytes an ordinary writer may still use."""

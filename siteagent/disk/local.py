@@ -67,6 +67,11 @@ class LocalWriter:
                     rest[0] = rest[0][done:]
         return start
 
+    def allocate(self, size_bytes: int) -> None:
+        """Take so many bytes of room; they read as zeros."""
+        with writing(self._path):
+            os.posix_fallocate(self._handle, 0, size_bytes)
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Read back what was written."""
         return _read_fully(self._handle, self._path, offset, length)
@@ -180,6 +185,15 @@ class LocalDisk:
             return not result
         finally:
             os.close(handle)
+
+    def allocate(self, path: str, size_bytes: int) -> None:
+        """Make a file that takes its room at once."""
+        writer = self.create(path)
+        try:
+            writer.allocate(size_bytes)
+            writer.sync()
+        finally:
+            writer.close()
 
     def free_bytes(self) -> int:
         """Bytes an ordinary writer may still use."""

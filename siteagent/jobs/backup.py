@@ -234,9 +234,11 @@ def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None]
     """Take a snapshot of a view; `watch` receives the running capture for a progress display.
 
     Trouble of the source marks the snapshot; trouble of the store raises a typed error and nothing is acknowledged.
+    Raises ExhaustedError at once where no room can be kept for the way out of a full disk.
     """
     with home.arranging:
         prepare_writing(home)
+        home.reserve.require()
         run = _Run(home, request)
     try:
         run.start()

@@ -31,6 +31,7 @@ from shared.keyring import Keyring
 from shared.keyringfile import encode_keyring
 from shared.organisation import Organisation
 from siteagent.disk.durable import PART, write_durably
+from siteagent.disk.reserve import RESERVE_FILE, Reserve
 from siteagent.home import LOG_FOLDER, Access, World, require_local
 from siteagent.ledger.ledger import Ledger
 from siteagent.store.layout import FOLDERS, FORMAT_FILE, KEYRING_FILE, Format, make_folders, write_format
@@ -59,6 +60,7 @@ def initialise(new: NewHome, world: World) -> bytes:
     beside.make_folder(os.path.basename(access.home))
     beside.sync_folder("")
     make_folders(disk)
+    Reserve(disk, world.reserve_bytes).make()
     if new.keep_recovery is not None:
         new.keep_recovery()
     secret = world.randomness.bits(32)
@@ -109,6 +111,7 @@ def _require_free(access: Access) -> None:
 
 def _foreign(home: str) -> list[str]:
     """What in a folder was not left by an `init` that was cut off before it wrote the keyring."""
-    foreign = [name for name in os.listdir(home) if name not in (*FOLDERS, KEYRING_FILE + PART)]
+    foreign = [name for name in os.listdir(home) if name not in (*FOLDERS, KEYRING_FILE + PART, RESERVE_FILE,
+                                                           RESERVE_FILE + PART)]
     folders = [os.path.join(home, name) for name in FOLDERS]
     return foreign + [folder for folder in folders if os.path.isdir(folder) and os.listdir(folder)]

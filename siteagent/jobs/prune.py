@@ -25,6 +25,7 @@ The reaches of all snapshots that stay are read before step 2: when one does not
 from __future__ import annotations
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shared.errors import DamagedError, ExhaustedError, FarkeepError, HostileError
 from siteagent.home import Home
@@ -95,11 +96,21 @@ def _prune(home: Home, request: PruneRequest, job: RunningJob, report: PruneRepo
     require_present(home, needed)
     report.snapshots = [entry.id for entry in found.going]
     give_up_snapshots(home, job.id, found)
+    request = _within_room(home, request, report)
     compacted = _compact(home, request, found, needed)
     swept = sweep(home, job.id, is_now=request.is_now, budget_bytes=request.budget_bytes - compacted.bytes_rewritten)
     _fill(report, compacted, swept)
     report.notes += found.notes + compacted.notes
     report.bytes_freed = before - allocated_bytes(home)
+    home.reserve.make()
+
+
+def _within_room(home: Home, request: PruneRequest, report: PruneReport) -> PruneRequest:
+    """Nothing is written again where the reserve is in use: its room is for the facts of this prune."""
+    if home.reserve.make():
+        return request
+    report.notes.append("the disk is full: what can be freed without writing is freed; prune again when there is room")
+    return replace(request, budget_bytes=0)
 
 
 def _compact(home: Home, request: PruneRequest, found: Leaving, needed: NameSet) -> Compacted:

@@ -82,6 +82,11 @@ def note_reading(job: RunningJob, who: Who, snapshot: SnapshotEntry, path: bytes
         job.facts.append(Fact(RestoreDone(job=job.id), sealed))
 
 
+def facts_of_job(kind: str, who: Who, what: tuple[str, ...], job: RunningJob) -> list[Fact]:
+    """All facts of a job that is recorded at once, when it is over: its start, its facts, its end."""
+    return [_started(kind, who, what, b"", job), *job.facts, _ended(job)]
+
+
 @contextmanager
 def _around(home: Home, kind: str, who: Who, what: tuple[str, ...],
             record: Callable[..., None], run: bytes = b"", *, writes_segments: bool = False) -> Iterator[RunningJob]:
@@ -96,16 +101,23 @@ def _around(home: Home, kind: str, who: Who, what: tuple[str, ...],
 
 def _between(home: Home, kind: str, who: Who, what: tuple[str, ...], record: Callable[..., None], run: bytes,
              job: RunningJob) -> Iterator[RunningJob]:
-    started = JobStartedSealed(user=plain_text(who.user), host=plain_text(who.host),
-                               what=tuple(plain_text(word) for word in what))
-    record(home, Fact(JobStarted(job=job.id, kind=kind, run=run), started))
+    record(home, _started(kind, who, what, run, job))
     try:
         yield job
     except BaseException as error:
         _record_failure(home, job, error)
         raise
-    ended = Fact(JobEnded(job=job.id, outcome=job.outcome), JobEndedSealed(counters=job.counters))
-    record(home, *job.facts, ended)
+    record(home, *job.facts, _ended(job))
+
+
+def _started(kind: str, who: Who, what: tuple[str, ...], run: bytes, job: RunningJob) -> Fact:
+    sealed = JobStartedSealed(user=plain_text(who.user), host=plain_text(who.host),
+                              what=tuple(plain_text(word) for word in what))
+    return Fact(JobStarted(job=job.id, kind=kind, run=run), sealed)
+
+
+def _ended(job: RunningJob) -> Fact:
+    return Fact(JobEnded(job=job.id, outcome=job.outcome), JobEndedSealed(counters=job.counters))
 
 
 def _record(home: Home, *facts: Fact) -> None:

@@ -1,9 +1,10 @@
 """Taking back what the log does not know: after it was put back from an old copy, was lost, or was damaged.
 
 1. A log that is missing or does not read is replaced by what can be saved of it (siteagent.ledger.rescue).
-2. Is there proof that facts are missing (the high-water mark, packs or manifests that cite later heads, a rescue), a
-   new log epoch begins.
-3. Packs with a sound trailer, key records, and snapshots whose manifest opens and whose reach is there become facts.
+2. Is there proof that facts are missing (the high-water mark, packs or manifests that cite later heads, a rescue), it
+   is looked for packs with a sound trailer, key records, and snapshots whose manifest opens and whose reach is there.
+3. They become facts together with the opening of a new log epoch, in one transaction: the new high-water mark takes the
+   proof away, so there must be no moment at which it is gone and they are not there.
 
 | step | durable after it                              | a crash then leaves                                         |
 | ---- | --------------------------------------------- | ----------------------------------------------------------- |
@@ -35,7 +36,7 @@ from shared.facts import Fact, KeyAdded, LogReadopted, LogReadoptedSealed, PackR
 from shared.manifest import Manifest, manifest_digest
 from shared.names import default_name
 from siteagent.home import Access, Home, World, changes_of, open_for_repair
-from siteagent.jobs.record import RunningJob, Who, recorded
+from siteagent.jobs.record import RunningJob, Who, facts_of_job
 from siteagent.ledger.rescue import Rescue
 from siteagent.salvage import refresh_index, require_newest
 from siteagent.store.changes import Changes
@@ -75,11 +76,12 @@ def repair_log(home: Home, who: Who | None = None) -> LogRepair:
     report = LogRepair(rescue=home.rescue, reason=_reason(home))
     if not report.reason:
         return report
-    home.ledger.open_log_epoch("rewound", report.reason)
-    with recorded(home, "repair", who or Who("", ""), ("log",)) as job:
-        _take_back(home, report, job)
-        job.outcome = "partial" if report.not_taken else "done"
-        job.counters = {"snapshots": len(report.snapshots), "packs": len(report.packs)}
+    job = RunningJob(home.world.randomness.bits(16))
+    _take_back(home, report, job)
+    job.outcome = "partial" if report.not_taken else "done"
+    job.counters = {"snapshots": len(report.snapshots), "packs": len(report.packs)}
+    facts = facts_of_job("repair", who or Who("", ""), ("log",), job)
+    home.ledger.open_log_epoch("rewound", report.reason, facts)
     home.changes.replace(changes_of(home.ledger.history()), home.keyring.current.number)
     home.successors.refresh()
     home.retired.refresh()

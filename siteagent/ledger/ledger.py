@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Self
 
 from shared.chain import Position, SignedHead, parse_position
 from shared.clock import Clock
-from shared.errors import BugError, DamagedError, RefusedError
+from shared.errors import BugError, DamagedError, ExhaustedError, RefusedError
 from shared.facts import (
     Fact,
     KeyAdded,
@@ -164,6 +164,10 @@ class Ledger:
         """Call back with the new head after every append, before `record` returns."""
         self._on_append = callback
 
+    def set_on_full(self, callback: Callable[[], bool]) -> None:
+        """Call back when a write to the log meets a full disk; True when there is room now: it is tried once more."""
+        self.recorder.make_room = callback
+
     def now_ns(self) -> int:
         """Log time now: the clock's, and never before the newest fact."""
         last = self.history().last_stamp
@@ -192,15 +196,16 @@ class Ledger:
             self._require_writable()
             return self._append(list(facts))
 
-    def open_log_epoch(self, reason: OpeningReason, note: str = "") -> Position:
+    def open_log_epoch(self, reason: OpeningReason, note: str = "", facts: Sequence[Fact] = ()) -> Position:
         """Open a new log epoch after the present head, go on in it, and return the new head.
 
-        Allowed unless the log is damaged or holds facts of a newer Farkeep.
+        `facts` are recorded with it in one transaction. Allowed unless the log is damaged or holds facts of a newer
+        Farkeep.
         """
         with self._lock:
             if self.verdict is Verdict.DAMAGED:
                 self._require_writable()
-            position = self._append([self._opening(reason, "", note)])
+            position = self._append([self._opening(reason, "", note), *facts])
             self.verdict = Verdict.FRESH
             return position
 
@@ -283,7 +288,15 @@ class Ledger:
     def checkpoint(self) -> None:
         """Move what was appended from the write-ahead file into the database, so that sizes on disk are final."""
         with self._lock:
-            self._datastore.checkpoint()
+            self._with_room(self._datastore.checkpoint)
+
+    def _with_room(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except ExhaustedError:
+            if not self.recorder.make_room():
+                raise
+            write()
 
     def close(self) -> None:
         """Keep the projection for the next time, and close the database; harmless when called twice."""
@@ -293,7 +306,7 @@ class Ledger:
                 state = history.to_state(self._keys.opened_subjects(), sorted(self._keys.erased))
                 self._cache.write(state, self.keyring, self.recorder.tables.cache_salt())
             self._history = None
-            self._datastore.close_cleanly()
+            self._with_room(self._datastore.close_cleanly)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ this file; positions are made of log epoch, sequence and hash, and are what leav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from shared.chain import (
     hash_envelope,
     sign_head,
 )
-from shared.errors import BugError, DamagedError, RefusedError, UnavailableError
+from shared.errors import BugError, DamagedError, ExhaustedError, RefusedError, UnavailableError
 from shared.factkinds import find_kind
 from shared.facts import LogOpened
 from shared.sealing import digest
@@ -56,6 +56,7 @@ class ChainRecorder(SQLiteApplicationRecorder):
     """Appends facts to the chain of one site and reads them back. One writer at a time.
 
     `head` is the newest signed head, `tables` answers questions, `has_failed` says that nothing more is appended.
+    `make_room` is called when the disk is full; what it returns says whether there is room now.
     """
 
     def __init__(self, datastore: LedgerDatastore, site: bytes, signer: Signer) -> None:
@@ -64,6 +65,7 @@ class ChainRecorder(SQLiteApplicationRecorder):
         self.signer = signer
         self.has_failed = False
         self.head: SignedHead | None = None
+        self.make_room: Callable[[], bool] = lambda: False
         self._site = site
         self._log = datastore
         self._path = datastore.path
@@ -108,11 +110,22 @@ class ChainRecorder(SQLiteApplicationRecorder):
         """Append facts in one transaction, synced when this returns; their places.
 
         After any failure of the database nothing more is appended: what SQLite then holds is known only after a reopen.
+        A full disk is the exception, if room can be made: the database was opened again, and the second try looks at
+        its newest fact like the first.
         """
         if self.has_failed:
             raise UnavailableError("an append to the log failed before: nothing more is recorded", subject=self._path,
                                    next_step="run the command again, after looking into the first failure")
         destruction: Destruction | None = kwargs.get("destruction")
+        try:
+            return self._insert(stored_events, destruction)
+        except ExhaustedError:
+            if not self.make_room():
+                raise
+        self.has_failed = False
+        return self._insert(stored_events, destruction)
+
+    def _insert(self, stored_events: Sequence[StoredEvent], destruction: Destruction | None) -> list[int]:
         with database_errors(self._path):
             try:
                 with self.datastore.transaction(commit=True) as cursor:

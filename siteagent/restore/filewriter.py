@@ -189,6 +189,8 @@ class FileWriter:
             try:
                 os.mknod(name, _FORMATS[entry.type] | entry.mode & 0o777, entry.device, dir_fd=folder)
             except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
                 self.applier.refuse("device nodes", error)
                 return False
         about = os.stat(name, dir_fd=folder, follow_symlinks=False)

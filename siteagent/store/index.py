@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict, WriteBatch
 
+from shared.errors import ExhaustedError
 from siteagent.store.names import NAME_BYTES, SegmentName
 from siteagent.store.pack import Row
 
@@ -32,6 +33,7 @@ _PLACE = struct.Struct("<20sIB")
 _SPOT = struct.Struct("<16sQII")
 _COUNT = struct.Struct("<I")
 _WRITE_BUFFER_BYTES = 8 << 20
+_NO_SPACE = "No space left"
 
 
 class Place(Struct, frozen=True):
@@ -93,7 +95,9 @@ class Index:
         try:
             self._rows = _opened(folder)
             is_usable = self._rows.get(b"v", _VERSION) == _VERSION and self._rows.get(b"x") is None
-        except Exception:
+        except Exception as error:
+            if _NO_SPACE in str(error):
+                raise _exhausted(folder) from error
             is_usable = False
         if is_usable and self._rows is not None:
             self._rows.put(b"v", _VERSION)
@@ -108,8 +112,13 @@ class Index:
         if os.path.lexists(self._folder) and not os.path.isdir(self._folder):
             os.unlink(self._folder)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        self._rows = _opened(self._folder)
-        self._rows.put(b"v", _VERSION)
+        try:
+            self._rows = _opened(self._folder)
+            self._rows.put(b"v", _VERSION)
+        except Exception as error:
+            if _NO_SPACE in str(error):
+                raise _exhausted(self._folder) from error
+            raise
         self.is_broken = False
 
     def _get(self, key: bytes, size_bytes: int) -> bytes | None:
@@ -215,6 +224,11 @@ class Index:
         rows, self._rows = self._rows, None
         if rows is not None:
             rows.close()
+
+
+def _exhausted(folder: str) -> ExhaustedError:
+    return ExhaustedError("no space left for the index", subject=folder,
+                          next_step="free space on the disk of the home, then run the command again")
 
 
 def _with_prefix(rows: Rdict, prefix: bytes) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ H/reaches/     <snapshot id> (siteagent.store.reach)
 H/changes/     what was superseded and swept (siteagent.store.changes)
 H/index/       RocksDB, a cache (siteagent.store.index)
 H/farkeep.log  a line per command, without names (siteagent.cli.commandlog); .1 and .2 are older
+H/reserve      room kept for the way out of a full disk (siteagent.disk.reserve)
 H/restores/    marks of folders that were restored into (siteagent.restore.mark)
 H.key, H.head  beside the home: the site's key file and the high-water mark of its log
 ```

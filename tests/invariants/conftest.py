@@ -1,5 +1,47 @@
-"""The invariants are shown with the machine of the crash tests."""
+"""What tests of crashes share: a machine in memory, calls in the same order every time, and no real syncs."""
 
-from tests.crash.conftest import machine, one_thread_and_no_real_sync
+from __future__ import annotations
 
-__all__ = ["machine", "one_thread_and_no_real_sync"]
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine import Machine
+from tests.support.places import remove_tree
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def machine_of(machine: Machine) -> Iterator[Callable[[], Machine]]:
+    """Makes further machines like `machine`."""
+    folder = machine.place.folder.parent
+    made = list[Path]()
+
+    def make() -> Machine:
+        made.append(folder.with_name(f"{folder.name}-{len(made)}"))
+        made[-1].mkdir()
+        return Machine(made[-1])
+
+    yield make
+    for other in made:
+        remove_tree(other)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine in memory where there is such a place: durability is kept book of, not asked of this disk.
+
+    It has one sealing thread, keeps the projection of its log after every command, and what is restored here need not
+    outlive it.
+    """
+    monkeypatch.setattr("siteagent.ledger.ledger.CACHED_TAIL_FACTS", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
+    base = _MEMORY if os.access(_MEMORY, os.W_OK) else tmp_path
+    folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=base))
+    yield Machine(folder)
+    remove_tree(folder)

@@ -48,7 +48,8 @@ class Answer:
 
 def local_world() -> World:
     """Real time and disks, but nothing outside this process."""
-    return World(SystemClock(), SystemRandomness(), network_kind=lambda _: None, may_start_processes=False)
+    return World(SystemClock(), SystemRandomness(), network_kind=lambda _: None, may_start_processes=False,
+                 reserve_bytes=1 << 16)
 
 
 @dataclass

@@ -41,7 +41,8 @@ class Place:
     def __post_init__(self) -> None:
         self.source = self.folder / "source"
         self.source.mkdir(exist_ok=True)
-        self.world = World(self.clock, self.randomness, network_kind=lambda _: None, may_start_processes=False)
+        self.world = World(self.clock, self.randomness, network_kind=lambda _: None, may_start_processes=False,
+                           reserve_bytes=0)  # fmt: skip
         self.access = Access(str(self.folder / "home"))
 
     @property

@@ -1,12 +1,13 @@
 """What a power failure leaves of files, by what POSIX promises and not by what one file system happens to do.
 
-`FileWriter.sync` (fsync of a file) makes the content durable that was written before; `Disk.sync_folder` (fsync of a
-folder) makes the names in that folder durable as they are then: files made, renamed and removed, folders made. Nothing
-else is durable, and what is not may go or stay. Two extremes are made here: everything that was not synced is gone, and
-all names stay while content that was not synced is gone.
+fsync of a file makes the content durable that was written before; fsync of a folder makes the names in that folder
+durable as they are then: files made, renamed and removed, folders made. Nothing else is durable, and what is not may go
+or stay, each for itself: content without its name, a name without its content, a later rename without an earlier
+removal. Only changes of one and the same name keep their order, and a rename happens whole or not at all.
 
-Files are appended to only, so durable content is a length. Every file that loses a name keeps a hard link in a
-graveyard, from which undone renames and removals are dug up again.
+Files are appended to only, so what a file held at any moment is a beginning of what it holds later. Every file that is
+made keeps a hard link in a graveyard, from which any moment can be dug up again. A file that gets a hole becomes
+another file there, since nothing makes the hole durable.
 """
 
 from __future__ import annotations
@@ -14,24 +15,181 @@ from __future__ import annotations
 import enum
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from random import Random
+
+BLOCK_BYTES = 4096
 
 
 class Loss(enum.Enum):
-    """What is lost when everything stops: nothing (the process ended), content, or content and names (the power)."""
+    """What is lost when everything stops."""
 
     NOTHING = "clean stop"
+    """The process ended; nothing became durable by that."""
+    TORN = "last write torn"
+    """The power failed: what was written is there, but for the last write that nobody synced."""
     CONTENT = "unsynced content lost"
+    """The power failed: all names are there, what was not synced in the files is not."""
     EVERYTHING = "unsynced writes lost"
+    REORDERED = "unsynced writes reordered"
+    """The power failed: of what was not synced some is there, drawn by chance, and some is not."""
+
+
+FLAVOURS = (Loss.NOTHING, Loss.TORN, Loss.EVERYTHING, Loss.REORDERED)
 
 
 @dataclass(eq=False)
-class _File:
-    """One inode: how much of its content is durable, and where it is kept when it has lost a name."""
+class Inode:
+    """A file whatever its names: its length, how much of it is durable, and where it is kept for ever."""
 
-    durable_bytes: int
-    kept: str = ""
+    number: int
+    kept: str
+    size_bytes: int = 0
+    durable_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Scar:
+    """A stretch of a file that holds something else than was written: zeros, or bytes that follow from `seed`."""
+
+    start: int
+    end: int
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a name leads to: a beginning of an inode, with scars."""
+
+    inode: Inode
+    size_bytes: int
+    scars: tuple[Scar, ...] = ()
+
+    @property
+    def identity(self) -> tuple[int, int, tuple[Scar, ...]]:
+        """Equal for equal content on one tape."""
+        return self.inode.number, self.size_bytes, self.scars
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of names that may still be lost; `folder` is the one whose sync makes it durable."""
+
+    folder: str
+    names: Mapping[str, Inode | None]
+
+
+@dataclass(frozen=True)
+class LastWrite:
+    """The newest write that nobody synced, or the one that is being made."""
+
+    inode: Inode
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that is known of the files at one moment. Lengths are those of that moment: (now, durable) by inode."""
+
+    now: Mapping[str, Inode]
+    durable: Mapping[str, Inode]
+    changes: tuple[Change, ...]
+    folders: frozenset[str]
+    durable_folders: frozenset[str]
+    lengths: Mapping[Inode, tuple[int, int]]
+    last_write: LastWrite | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is there afterwards. `picture` is given when nothing became durable: the process only ended."""
+
+    files: Mapping[str, Content]
+    folders: frozenset[str]
+    picture: Picture | None = None
+
+    @property
+    def identity(self) -> object:
+        """Equal for equal files."""
+        files = tuple((path, content.identity) for path, content in sorted(self.files.items()))
+        picture = self.picture
+        if picture is None:
+            return files, self.folders, None
+        durable = tuple(sorted((path, inode.number) for path, inode in picture.durable.items()))
+        return files, self.folders, (durable, len(picture.changes), picture.durable_folders)
+
+
+def outcome(picture: Picture, loss: Loss, chance: Random) -> Outcome:
+    """What this loss leaves; `chance` decides where there is a choice."""
+    whole = {inode: Content(inode, size) for inode, (size, _) in picture.lengths.items()}
+    short = {inode: Content(inode, durable) for inode, (_, durable) in picture.lengths.items()}
+    if loss is Loss.NOTHING:
+        return Outcome(_filled(picture.now, whole), picture.folders, picture)
+    if loss is Loss.EVERYTHING:
+        return _below(Outcome(_filled(picture.durable, short), picture.durable_folders))
+    if loss is Loss.CONTENT:
+        return Outcome(_filled(picture.now, short), picture.folders)
+    if loss is Loss.TORN:
+        if picture.last_write is not None:
+            whole[picture.last_write.inode] = _torn(picture.last_write, chance)
+        return Outcome(_filled(picture.now, whole), picture.folders)
+    drawn = {inode: _drawn(inode, *lengths, chance) for inode, lengths in picture.lengths.items()}
+    lost = picture.folders - picture.durable_folders
+    folders = picture.durable_folders | {path for path in sorted(lost) if chance.random() < 0.5}
+    return _below(Outcome(_filled(_some_changes(picture, chance), drawn), folders))
+
+
+def _filled(names: Mapping[str, Inode], contents: Mapping[Inode, Content]) -> dict[str, Content]:
+    return {path: contents[inode] for path, inode in names.items()}
+
+
+def _below(found: Outcome) -> Outcome:
+    """Without what lies in folders that are not there."""
+    folders = set[str]()
+    root = min(map(len, map(os.path.dirname, found.folders)), default=0)
+    for path in sorted(found.folders, key=len):
+        if len(os.path.dirname(path)) == root or os.path.dirname(path) in folders:
+            folders.add(path)
+    files = {path: content for path, content in found.files.items()
+             if os.path.dirname(path) in folders or len(os.path.dirname(path)) <= root}  # fmt: skip
+    return Outcome(files, frozenset(folders))
+
+
+def _some_changes(picture: Picture, chance: Random) -> dict[str, Inode]:
+    """The durable names after a part of the changes: one that is lost takes later ones of the same names with it."""
+    names, lost = dict(picture.durable), set[str]()
+    for change in picture.changes:
+        if chance.random() < 0.5 or not lost.isdisjoint(change.names):
+            lost.update(change.names)
+            continue
+        for path, inode in change.names.items():
+            if inode is None:
+                names.pop(path, None)
+            else:
+                names[path] = inode
+    return names
+
+
+def _torn(write: LastWrite, chance: Random) -> Content:
+    """A beginning of the write, or all of its length with a part that is something else."""
+    length = write.end - write.start
+    if length < 1 or chance.random() < 0.5:
+        return Content(write.inode, write.start + chance.randrange(length + 1))
+    first = write.start + chance.randrange(length)
+    last = min(write.end, first + chance.choice((1, 512, BLOCK_BYTES, length)))
+    return Content(write.inode, write.end, (Scar(first, last, chance.choice((None, chance.randrange(1 << 30)))),))
+
+
+def _drawn(inode: Inode, size: int, durable: int, chance: Random) -> Content:
+    """What was synced and, of the rest, some blocks: those that did not come to the disk read as zeros."""
+    if size <= durable:
+        return Content(inode, size)
+    end = chance.choice((durable, size, chance.randrange(durable, size + 1)))
+    starts = range(durable // BLOCK_BYTES * BLOCK_BYTES, end, BLOCK_BYTES)
+    bounds = [(max(durable, start), min(end, start + BLOCK_BYTES)) for start in starts]
+    return Content(inode, end, tuple(Scar(*bound) for bound in bounds if chance.random() < 0.4))
 
 
 class Survival:
@@ -43,101 +201,192 @@ class Survival:
         What is there already counts as durable. `graveyard` is a folder elsewhere on the same file system.
         """
         os.makedirs(graveyard, exist_ok=True)
-        self._folder, self._graveyard, self._is_followed = folder, graveyard, is_followed
-        self._count = 0
-        self._now: dict[str, _File] = {}
-        self._durable: dict[str, _File] = {}
-        self._folders_now: set[str] = set()
-        self._durable_folders: set[str] = set()
+        self._folder, self._graveyard, self._is_followed, self._count = folder, graveyard, is_followed, 0
+        self._now: dict[str, Inode] = {}
+        self._folders: set[str] = set()
         for above, folders, files in os.walk(folder):
-            self._folders_now.update(os.path.join(above, name) for name in folders)
-            paths = [os.path.join(above, name) for name in files]
-            self._now.update({path: _File(os.path.getsize(path)) for path in paths if is_followed(path)})
-        self._all_is_durable()
+            self._folders.update(os.path.join(above, name) for name in folders)
+            for path in sorted(os.path.join(above, name) for name in files):
+                if is_followed(path):
+                    self._now[path] = self._new_inode(path, os.path.getsize(path))
+        self._settled()
 
-    def _all_is_durable(self) -> None:
-        self._durable, self._durable_folders = dict(self._now), set(self._folders_now)
+    def _settled(self) -> None:
+        self._durable, self._durable_folders = dict(self._now), set(self._folders)
+        self._changes: list[Change] = []
+        self._last_write: LastWrite | None = None
+        self._picture: Picture | None = None
+        for inode in self._now.values():
+            inode.durable_bytes = inode.size_bytes
+
+    def _new_inode(self, path: str, size_bytes: int = 0) -> Inode:
+        self._count += 1
+        kept = os.path.join(self._graveyard, str(self._count))
+        os.link(path, kept)
+        return Inode(self._count, kept, size_bytes, size_bytes)
+
+    def _change(self, folder: str, names: dict[str, Inode | None]) -> None:
+        self._picture = None
+        self._changes.append(Change(folder, names))
+        for path, inode in names.items():
+            if inode is None:
+                self._now.pop(path, None)
+            else:
+                self._now[path] = inode
 
     def made(self, path: str) -> None:
         """A file was made, empty."""
-        self._now[path] = _File(0)
+        self._change(os.path.dirname(path), {path: self._new_inode(path)})
+
+    def appending(self, path: str, length: int) -> None:
+        """So many bytes are being written at the end of a file; `appended` follows."""
+        inode = self._now[path]
+        self._picture, self._last_write = None, LastWrite(inode, inode.size_bytes, inode.size_bytes + length)
+
+    def appended(self, path: str) -> None:
+        """A file has grown."""
+        self._picture, self._now[path].size_bytes = None, os.path.getsize(path)
 
     def synced(self, path: str) -> None:
         """A file's content was synced."""
-        self._now[path].durable_bytes = os.path.getsize(path)
-
-    def renaming(self, source: str, target: str) -> None:
-        """A file is about to get another name."""
-        self._bury(source)
-        self._bury(target)
+        if path not in self._now:
+            self.made(path)
+        self._now[path].size_bytes = os.path.getsize(path)
+        inode = self._now[path]
+        self._picture, inode.durable_bytes = None, inode.size_bytes
+        if self._last_write is not None and self._last_write.inode is inode:
+            self._last_write = None
 
     def renamed(self, source: str, target: str) -> None:
-        """A file got another name."""
-        self._now[target] = self._now.pop(source)
-
-    def removing(self, path: str) -> None:
-        """A name is about to go."""
-        self._bury(path)
+        """A file got another name in the same folder."""
+        assert os.path.dirname(source) == os.path.dirname(target), "renamed into another folder"
+        self._change(os.path.dirname(target), {source: None, target: self._now[source]})
 
     def removed(self, path: str) -> None:
         """A name is gone."""
-        self._now.pop(path, None)
+        self._change(os.path.dirname(path), {path: None})
 
     def made_folder(self, path: str) -> None:
         """A folder and those above it were made."""
-        while path.startswith(self._folder + os.sep) and path not in self._folders_now:
-            self._folders_now.add(path)
+        self._picture = None
+        while path.startswith(self._folder + os.sep) and path not in self._folders:
+            self._folders.add(path)
             path = os.path.dirname(path)
 
     def synced_folder(self, folder: str) -> None:
         """The names in a folder were synced."""
-        elsewhere = {path: file for path, file in self._durable.items() if os.path.dirname(path) != folder}
-        here = {path: file for path, file in self._now.items() if os.path.dirname(path) == folder}
-        self._durable = elsewhere | here
-        self._durable_folders |= {path for path in self._folders_now if os.path.dirname(path) == folder}
+        self._picture = None
+        for change in self._changes:
+            if change.folder == folder:
+                for path, inode in change.names.items():
+                    self._durable.pop(path, None)
+                    if inode is not None:
+                        self._durable[path] = inode
+        self._changes = [change for change in self._changes if change.folder != folder]
+        self._durable_folders |= {path for path in self._folders if os.path.dirname(path) == folder}
+
+    def punching(self, path: str) -> None:
+        """A file is about to get a hole: from here on it is another file, for nothing makes the hole durable."""
+        before, copy = self._now[path], os.path.join(self._graveyard, "with a hole")
+        copy_sparsely(path, copy)
+        os.replace(copy, path)
+        after = self._new_inode(path, before.size_bytes)
+        after.durable_bytes = before.durable_bytes
+        self._change("", {path: after})
 
     def pending(self) -> set[str]:
         """Files that a failure of the power could take or shorten, or bring back, right now."""
         everywhere = self._now.keys() | self._durable.keys()
         moved = {path for path in everywhere if self._now.get(path) is not self._durable.get(path)}
-        return moved | {path for path, file in self._now.items() if os.path.getsize(path) > file.durable_bytes}
+        return moved | {path for path, inode in self._now.items() if inode.size_bytes > inode.durable_bytes}
 
-    def _bury(self, path: str) -> None:
-        """Keep a file that is about to lose its name, if that name is durable."""
-        file = self._now.get(path)
-        if file is not None and not file.kept and file in self._durable.values():
-            file.kept = self._grave()
-            os.link(path, file.kept)
+    def names(self) -> Iterable[str]:
+        """The paths of all files that are followed."""
+        return self._now.keys()
 
-    def _grave(self) -> str:
-        self._count += 1
-        return os.path.join(self._graveyard, str(self._count))
+    def picture(self) -> Picture:
+        """All that is known now."""
+        if self._picture is None:
+            inodes = {*self._now.values(), *self._durable.values(),
+                      *(inode for change in self._changes for inode in change.names.values() if inode)}
+            self._picture = Picture(
+                dict(self._now), dict(self._durable), tuple(self._changes), frozenset(self._folders),
+                frozenset(self._durable_folders),
+                {inode: (inode.size_bytes, inode.durable_bytes) for inode in inodes}, self._last_write,
+            )  # fmt: skip
+        return self._picture
 
-    def lose(self, loss: Loss) -> None:
-        """Make the folder what the failure leaves of it; all of that is durable from then on (but for a clean stop)."""
-        if loss is Loss.NOTHING:
-            return
-        if loss is Loss.EVERYTHING:
-            self._undo_names()
-            self._undo_folders()
-        for path, file in self._now.items():
-            if os.path.getsize(path) > file.durable_bytes:
-                os.truncate(path, file.durable_bytes)
-        self._all_is_durable()
-
-    def _undo_names(self) -> None:
-        for path, file in self._now.items():
-            if self._durable.get(path) is not file:
-                self._bury(path)
+    def become(self, found: Outcome) -> None:
+        """Make the folder what an outcome says, of this tape or another; all is durable then but for a clean stop."""
+        moved = dict[Inode, Inode]()
+        self._remove_others(found)
+        for path in sorted(found.folders, key=len):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        self._folders = set(found.folders)
+        for path, content in found.files.items():
+            known = self._now.get(path)
+            if known is content.inode and known.size_bytes == content.size_bytes and not content.scars:
+                continue
+            if os.path.lexists(path):
                 os.unlink(path)
-        for path, file in self._durable.items():
-            if self._now.get(path) is not file:
-                os.link(file.kept, path)
-        self._now = dict(self._durable)
+            _dig_up(content, path)
+            if content.inode not in moved:
+                moved[content.inode] = self._new_inode(path, content.size_bytes)
+            self._now[path] = moved[content.inode]
+        if found.picture is None:
+            self._settled()
+        else:
+            self._take_over(found.picture, moved)
 
-    def _undo_folders(self) -> None:
-        for folder in sorted(self._folders_now - self._durable_folders, key=len):
+    def _remove_others(self, found: Outcome) -> None:
+        for path in self._now.keys() - found.files.keys():
+            os.unlink(path)
+            del self._now[path]
+        for folder in sorted(self._folders - found.folders, key=len):
             shutil.rmtree(folder, ignore_errors=True)
-            self._now = {path: file for path, file in self._now.items() if not path.startswith(folder + os.sep)}
-        gone = [path for path in self._durable_folders if not os.path.isdir(path)]
-        self._folders_now = self._durable_folders - set(gone)
+            for path in [path for path in self._now if path.startswith(folder + os.sep)]:
+                del self._now[path]
+
+    def _take_over(self, picture: Picture, moved: dict[Inode, Inode]) -> None:
+        """Go on after a clean stop: what was not durable still is not."""
+        def here(inode: Inode) -> Inode:
+            if inode not in moved:
+                self._count += 1
+                size, durable = picture.lengths[inode]
+                moved[inode] = Inode(self._count, inode.kept, size, durable)
+            return moved[inode]
+
+        for inode, (_, durable) in picture.lengths.items():
+            here(inode).durable_bytes = durable
+        self._durable = {path: here(inode) for path, inode in picture.durable.items()}
+        self._changes = [Change(change.folder, {path: inode and here(inode) for path, inode in change.names.items()})
+                         for change in picture.changes]  # fmt: skip
+        self._durable_folders, self._last_write, self._picture = set(picture.durable_folders), None, None
+
+
+def _dig_up(content: Content, path: str) -> None:
+    """Put what an inode held at some moment under a name: as a link where that is all it ever held."""
+    if not content.scars and os.path.getsize(content.inode.kept) == content.size_bytes:
+        os.link(content.inode.kept, path)
+        return
+    with open(content.inode.kept, "rb") as source, open(path, "wb") as target:
+        data = bytearray(source.read(content.size_bytes).ljust(content.size_bytes, b"\0"))
+        for scar in content.scars:
+            length = scar.end - scar.start
+            data[scar.start : scar.end] = bytes(length) if scar.seed is None else Random(scar.seed).randbytes(length)
+        target.write(data)
+
+
+def copy_sparsely(source: str, target: str) -> None:
+    """Copy a file with its holes."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        size, at = os.fstat(old.fileno()).st_size, 0
+        new.truncate(size)
+        while at < size:
+            try:
+                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                break
+            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+            os.pwrite(new.fileno(), os.pread(old.fileno(), end - at, at), at)
+            at = end

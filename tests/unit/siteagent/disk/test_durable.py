@@ -65,6 +65,9 @@ class Script:
         self.note(f"punch {path}")
         return True
 
+    def allocate(self, path: str, size_bytes: int) -> None:
+        self.note(f"allocate {path}")
+
     def free_bytes(self) -> int:
         return 0
 
