@@ -25,6 +25,7 @@ import shared
 import siteagent
 from shared.keyfile import decode_key_file
 from shared.keyringfile import open_keyring
+from shared.sealing import digest
 from shared.secret import Secret
 from siteagent.jobs import listing
 from siteagent.jobs.keys import ShareText
@@ -103,6 +104,10 @@ class Disk:
         for what in ("index", "packs", "log"):
             self.run("repair", what)
         self.run("verify", "--read-data")
+        for number in range(8):
+            # So many facts that what they add up to is kept beside the log.
+            self.run("tag", "latest", "--add", f"{word('tagword')}-{number}")
+        assert (self.stolen / "home/log/history").exists()
         self._kill()
 
     def _fill_up(self) -> None:
@@ -151,7 +156,8 @@ def test_nothing_marked_is_found_on_the_disk(passphrase: bool, tmp_path: Path, k
     disk = Disk(tmp_path, passphrase=passphrase)
     disk.live()
     secrets = disk.secrets()
-    scanner = Scanner([*WORDS, *secrets, str(tmp_path).encode()])
+    guessed = digest(os.fsencode(tmp_path / word("target")))[:16]
+    scanner = Scanner([*WORDS, *secrets, str(tmp_path).encode(), guessed])
     if not passphrase:
         assert scanner.in_data((disk.stolen / "home.key").read_bytes()) == {secrets[0]}
         (disk.stolen / "home.key").unlink()
