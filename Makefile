@@ -1,7 +1,7 @@
 # `make demo` and `make test` do the rest; `make` alone lists the targets.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-quick crash flips fuzz planted format man clean ready ready-dev
+.PHONY: help demo test lint bench bench-quick crash flips fuzz orders planted format man clean ready ready-dev
 # What a developer's shell points at must not reach the tests or a demonstration.
 unexport PYTHONHOME PYTHONPATH FARKEEP_HOME FARKEEP_KEY_FILE FARKEEP_PASSPHRASE_FILE FARKEEP_DEBUG \
 	FARKEEP_THREADS FARKEEP_NICE FARKEEP_IONICE
@@ -61,6 +61,11 @@ fuzz: ready-dev # feed every decoder for a minute each, new finds kept in tests/
 
 planted: ready-dev # make single lines of the product wrong, one at a time: each must be caught by its test
 	$(PYTHON) -m tests.planted
+
+orders: ready-dev # run jobs side by side in every order within bounds: many minutes (SEED=N repeats a run)
+	@echo "seed $(SEED); again: make orders SEED=$(SEED)"
+	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/invariants/test_06_skip_only_what_is_there.py \
+		-n auto --maxprocesses 8
 
 format: ready-dev # put imports in order and mend what ruff can
 	.venv/bin/ruff check --fix

@@ -36,6 +36,7 @@ class PackCheck:
         self._reader = reader
         self._scrub = Scrub(home.keyring, sampling.has, suspects, home.world.workers or WORKERS, self._expand)
         self._checked: set[bytes] = set()
+        self._facts_seen = 0
         self._nearest: tuple[int, bytes, PackHeader, Row] | None = None
         self.problems: list[tuple[str, str]] = []
         self.not_proven: list[str] = []
@@ -50,7 +51,7 @@ class PackCheck:
     def run(self) -> None:
         """Check every pack that is there or that the log says is there."""
         # In this order: a pack is there before the log says so.
-        recorded = self._recorded()
+        self._facts_seen, recorded = self._facts(), self._recorded()
         there = set(self._packs.finished())
         self._progress.packs = len(there)
         for pack_id in sorted(set(recorded) - there):
@@ -69,12 +70,11 @@ class PackCheck:
 
     def is_present(self, name: SegmentName) -> bool:
         """True when a pack holds this segment, one that came since `run` among them: a compaction may have made it."""
-        if name in self.result.present:
-            return True
-        recorded = self._recorded()
-        for pack_id in sorted(set(self._packs.finished()) - self._checked):
-            self._check(pack_id, recorded.get(pack_id))
-            self._checked.add(pack_id)
+        if name not in self.result.present and (facts := self._facts()) != self._facts_seen:
+            self._facts_seen, recorded = facts, self._recorded()
+            for pack_id in sorted(set(self._packs.finished()) - self._checked):
+                self._check(pack_id, recorded.get(pack_id))
+                self._checked.add(pack_id)
         return name in self.result.present
 
     def _recorded(self) -> dict[bytes, PackRef]:
@@ -82,6 +82,13 @@ class PackCheck:
             return dict(self._home.ledger.history().packs)
         except FarkeepError:
             return {}
+
+    def _facts(self) -> int:
+        """How many facts there are: as long as nothing is recorded nobody can rest on packs that came since."""
+        try:
+            return self._home.ledger.history().facts
+        except FarkeepError:
+            return 0
 
     def _is_given_up(self, pack_id: bytes) -> bool:
         """True for a pack that nothing rests on any more: it may be removed at this moment."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -162,6 +163,7 @@ def test_nothing_marked_is_found_on_the_disk(passphrase: bool, tmp_path: Path, k
         assert scanner.in_data((disk.stolen / "home.key").read_bytes()) == {secrets[0]}
         (disk.stolen / "home.key").unlink()
     assert scanner.in_folder(disk.stolen) == {}
+    assert json.loads((disk.stolen / "home/owner").read_text()).keys() == {"process", "command", "since_ns"}
     assert all(map(_LINE.fullmatch, (disk.stolen / "home/farkeep.log").read_text().splitlines()))
     tally("bytes searched for canaries", scanner.searched_bytes)
     tally("canaries and their forms", len(scanner._names))

@@ -140,7 +140,7 @@ class SideBySide:
         pruned(home, is_now=True)
         self.days.require_whole(home)
         assert (self.forgotten in ids(home)) == self._is_recalled
-        assert home.packs.unfinished() == []
+        assert (home.packs.unfinished(), home.ledger.history().open_jobs) == ([], [])
         ended = Counter(fact.clear.job for fact in home.ledger.facts() if isinstance(fact.clear, JobEnded))
         assert set(ended.values()) == {1}, "a job was taken for one that was cut off"
         assert set(home.snapshots.manifests()) == set(ids(home))
