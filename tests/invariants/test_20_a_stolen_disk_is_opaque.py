@@ -201,7 +201,10 @@ def test_while_a_backup_runs_and_when_it_is_killed_with_a_signal_that_dumps(tmp_
     secrets = Scanner([word("contents").encode(), word("filename").encode(), *disk.secrets()])
     gates = tmp_path / "gates"
     gates.mkdir()
-    farkeep = Farkeep(disk.farkeep.home)
+    dumping = tmp_path / "dumping"
+    dumping.write_text(f'#!/bin/sh\nulimit -c unlimited\nexec "{disk.farkeep.command("version")[0].decode()}" "$@"\n')
+    dumping.chmod(0o755)
+    farkeep = Farkeep(disk.farkeep.home, executable=dumping)
     with held_backup(farkeep, gates, *disk.options) as held:
         status = Path(f"/proc/{held.process.pid}")
         assert re.search(r"Max core file size +0 +0 ", (status / "limits").read_text())
