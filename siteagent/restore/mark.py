@@ -49,6 +49,8 @@ class Marks(Secret, frozen=True):
     def make(self, target: str) -> None:
         """Mark a folder, before the first write into it."""
         if not self.is_marked(target):
+            # A copy of a home may lack what was empty.
+            self.disk.make_folder(_FOLDER)
             name = self._name(os.fsencode(os.path.realpath(target)))
             write_durably(self.disk, _path(name), msgspec.json.encode(_record(target)))
 

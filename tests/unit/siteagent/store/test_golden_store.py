@@ -7,15 +7,21 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import FarkeepError
 from siteagent.home import open_home
 from siteagent.jobs.audit import audit_verify
 from siteagent.jobs.backup import BackupRequest, back_up
+from siteagent.jobs.forget import Manner, forget_named
+from siteagent.jobs.prune import PruneRequest, prune
+from siteagent.jobs.record import Who
 from siteagent.jobs.repair_index import repair_index
+from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import verify
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
+from tests.support.determined import StandingClock
 from tests.support.golden_store import EXPECTED, FOLDER, NIGHTS, copy_golden, described, world
 
 EXPECTED_ENTRIES = json.loads((FOLDER / EXPECTED).read_text())
@@ -87,3 +93,30 @@ def test_the_golden_nights_hold_deltas_and_what_a_prune_left(tmp_path: Path) -> 
         assert history.superseded
         assert verify(home, "read-data").is_good
         assert described(home) == expected
+
+
+@pytest.mark.parametrize("golden", [FOLDER, NIGHTS])
+def test_a_golden_home_is_restored_backed_up_into_pruned_and_read_again(golden: Path, tmp_path: Path) -> None:
+    access, source = copy_golden(tmp_path, golden), tmp_path / "source"
+    source.mkdir()
+    (source / "new").write_bytes(b"new\n" * 3000)
+    world = replace(WORLD, clock=StandingClock(WORLD.clock.now_ns()))
+    with open_home(access, "backup", world) as home:
+        before = home.ledger.history().snapshots
+        for number, entry in enumerate(before):
+            assert entry.summary is not None
+            target = str(tmp_path / f"restored {number}")
+            assert restore(home, [RestoreRequest(entry, entry.summary.paths[0], target, "user", "host")]).errors == []
+            names = {os.fsencode(path.name).decode("utf-8", "backslashreplace") for path in Path(target).iterdir()}
+            assert names == {path.strip("/").partition("/")[0] for path in
+                    described(home)[entry.id.hex()]["entries"] if path.strip("/")}  # fmt: skip
+        node, roots = merge_roots([os.fsencode(source)], b"/")
+        back_up(home, BackupRequest("golden-files", tuple(roots), PosixView(node, None, None), "user", "host"))
+        kept = described(home)
+        forget_named(home, Who("user", "host"), before[:1], Manner(grace_ns=0))
+        assert prune(home, PruneRequest(Who("user", "host"), is_now=True)).snapshots == [before[0].id]
+        del kept[before[0].id.hex()]
+        assert described(home) == kept
+        assert verify(home, "read-data").is_good
+    with open_home(access, "verify", world) as home:
+        assert described(home) == kept
