@@ -46,7 +46,7 @@ bench-quick: ready-dev # the same with small data sets, beside restic: a minute 
 
 crash: ready-dev # cut jobs off and let them fail at every call of the disk: about an hour (SEED=N repeats a run)
 	@echo "seed $(SEED); again: make crash SEED=$(SEED)"
-	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/invariants/test_0[123457]_*.py \
+	FARKEEP_TEST_LONG=1 FARKEEP_TEST_SEED=$(SEED) $(PYTHON) -m pytest tests/invariants/test_0[1234578]_*.py tests/e2e/test_touched_files.py \
 		-n auto --maxprocesses 8 --hypothesis-seed=$(SEED)
 
 flips: ready-dev # change every bit of a small home, one at a time: hours (SEED=N repeats what is drawn)

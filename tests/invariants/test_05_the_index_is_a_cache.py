@@ -22,6 +22,7 @@ from siteagent.jobs.repair_index import repair_index
 from siteagent.jobs.repair_packs import repair_packs
 from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import verify
+from siteagent.store.pack import read_trailer
 from tests.support.homes import forget, incompressible
 from tests.support.lies import LIES, Lie, Truth, truth
 from tests.support.machine import Machine
@@ -225,6 +226,43 @@ def replace_index(machine: Machine, source: Path) -> None:
     shutil.rmtree(index)
     if source.exists():
         shutil.copytree(source, index)
+
+
+def test_what_was_swept_and_still_reads_is_not_believed_to_be_there(machine: Machine,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no holes can be made, swept bytes stay in packs: an index of before still leads to them."""
+    monkeypatch.setattr("siteagent.disk.local.LocalDisk.punch", lambda *_: False)
+    machine.pack_bytes = 8 << 20
+    machine.record()
+    source, content = machine.place.source, incompressible("comes again", 300_000)
+    (source / "kept").write_bytes(incompressible("kept", 2_600_000))
+    (source / "comes again").write_bytes(content)
+    machine.now = describe(source)
+    machine.place.create()
+    machine.back_up()
+    machine.save("before")
+    (source / "comes again").unlink()
+    machine.now = describe(source)
+    machine.back_up()
+    with machine.session() as home:
+        gone = home.ledger.history().snapshot_ids[0]
+        forget(home, [gone])
+    machine.forget(gone)
+    with machine.session() as home:
+        assert machine.prune_in(home).packs_deleted == 0
+        assert any(name in home.retired for name in truth_with_retired(home))
+    replace_index(machine, machine.index_of("before"))
+    (source / "comes again").write_bytes(content)
+    machine.now = describe(source)
+    machine.go_on()
+    lose_index(machine)
+    assert machine.check() == 2
+
+
+def truth_with_retired(home: Home) -> set[bytes]:
+    """The names of all segments whose bytes are there, swept or not."""
+    packs = [read_trailer(home.packs.open(pack_id), "a pack")[1] for pack_id in home.packs.finished()]
+    return {row.name for rows in packs for row in rows}
 
 
 # A damaged index

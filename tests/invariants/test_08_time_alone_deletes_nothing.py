@@ -22,6 +22,7 @@ from siteagent.jobs.retention import parse_rules
 from siteagent.ledger.counted_time import PAUSE_MAX_NS
 from siteagent.ledger.state import SnapshotEntry
 from tests.support.days import pruned
+from tests.support.homes import incompressible
 from tests.support.places import remove_tree
 from tests.support.tally import Tally
 from tests.support.wrongclock import DAY_NS, YEAR_NS
@@ -144,10 +145,12 @@ def test_what_an_interrupted_backup_stored_outlasts_a_jump(wrong: Wrong) -> None
         raise RuntimeError
 
     with wrong.place.open() as home:
-        wrong.place.write("large", bytes(range(256)) * 9000)
+        before = set(home.index.segments())
+        wrong.place.write("large", incompressible("large", 3 << 20))
         with pytest.raises(RuntimeError):
             wrong.place.backup(home, finish=fail)
         kept = set(home.index.segments())
+        assert kept > before
     between_commands(wrong, 10 * YEAR_NS)
     assert wrong.prune().segments_swept == 0
     with wrong.place.open() as home:
