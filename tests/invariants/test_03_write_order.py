@@ -7,10 +7,12 @@ from __future__ import annotations
 import ast
 import errno
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -23,7 +25,8 @@ from siteagent.home import Home
 from siteagent.jobs.listing import stats
 from tests.support.machine import Machine
 from tests.support.recorded_disk import WRITES, Call, Tape
-from tests.support.scenarios import SCENARIOS, first
+from tests.support.scenarios import SCENARIOS, Scenario, first, initialising, rotating_epoch, second, told
+from tests.support.survival import Loss, outcome
 from tests.support.tally import Tally
 
 _SEAM = {"create", "open", "rename", "remove", "make_folder", "sync_folder", "list", "size", "append", "read_at",
@@ -89,6 +92,30 @@ def test_nothing_a_fact_rests_on_can_still_be_lost(machine: Machine) -> None:
     assert [fact for fact in facts if "PacksStored" in fact], "there was no checkpoint"
     for fact, lost in zip(facts, pending, strict=True):
         assert {path for path in lost if not path.endswith(".part")} == set(), fact
+
+
+@pytest.mark.parametrize("make", [initialising, second, rotating_epoch], ids=lambda make: make.__name__)
+def test_nothing_a_fact_rests_on_can_be_lost_after_a_clean_stop(make: Callable[[Machine], Scenario], machine: Machine,
+                                                                tally: Tally) -> None:
+    """What a process that is gone gave a name without a sync is synced before a fact of the next one counts on it."""
+    scenario = make(machine)
+    frames = [frame for frame in scenario.film() if frame.call.operation in ("rename", "sync_folder")]
+    for number, frame in enumerate(frames):
+        at_ns, bits = scenario.moment
+        found = outcome(frame.picture, Loss.NOTHING, Random(number))
+        machine.develop(frame, found, "as it was", None, (at_ns, bits + (number << 24)))
+        scenario.again(machine)
+        tape, pending = machine.tape, list[set[str]]()
+        with told(frame.call), machine.session() as home, noting_facts(home, tape, pending.append):
+            machine.back_up_in(home)
+        for lost in pending:
+            shaky = {os.path.relpath(path, machine.place.folder) for path in lost & set(tape.survival.names())}
+            assert {path for path in shaky if not path.startswith(_SHAKY) and not path.endswith(".part")} == set()
+    tally("clean stops before a rename or its sync", len(frames))
+
+
+_SHAKY = ("home.head", "home/log/history", "home/reserve")
+"""The mark follows the fact; nothing rests on a cache or on the reserve."""
 
 
 @pytest.mark.parametrize("kind", ["home/packs/#", "home/reaches/#", "home/snapshots/#.manifest", "home.head"])

@@ -19,6 +19,7 @@ import pytest
 from shared.errors import DamagedError, ExhaustedError, FarkeepError
 from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import verify
+from siteagent.ledger.high_water import Verdict
 from siteagent.restore.restorer import sync_target
 from tests.support.machine import Machine
 from tests.support.places import remove_tree
@@ -108,11 +109,15 @@ def attempt(scenario: Scenario, call: Call, code: int, *, is_for_ever: bool) -> 
     assert error is not None or not must_raise(scenario, call, code), "success after a failed write"
     require_no_second_try(machine.tape.calls, call, code)
     machine.tape.crash(Loss.EVERYTHING)
-    require_next_job(scenario, known)
+    require_next_job(scenario, known, has_written_all=code == SHORT and error is None)
 
 
-def require_next_job(scenario: Scenario, known: set[bytes]) -> None:
+def require_next_job(scenario: Scenario, known: set[bytes], *, has_written_all: bool) -> None:
+    """What was acknowledged is there and the next backup works; short writes have left no file short."""
     machine = scenario.machine
+    if has_written_all:
+        with machine.session() as home:
+            assert home.ledger.verdict is Verdict.FRESH, "the mark of the log is not what was written"
     told_of = set(machine.acknowledged)
     scenario.again(machine)
     with machine.session() as home:

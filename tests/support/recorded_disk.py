@@ -271,6 +271,7 @@ class RecordedDisk:
     def allocate(self, path: str, size_bytes: int) -> None:
         with self._tape.call("allocate", self._absolute(path)):
             self._disk.allocate(path, size_bytes)
+            self._tape.survival.allocated(self._absolute(path))
 
     def free_bytes(self) -> int:
         with self._tape.call("free_bytes", self._root):

@@ -257,6 +257,12 @@ class Survival:
         if self._last_write is not None and self._last_write.inode is inode:
             self._last_write = None
 
+    def allocated(self, path: str) -> None:
+        """A file was made with all its room at once."""
+        if path not in self._now:
+            self.made(path)
+            self._now[path].size_bytes = os.path.getsize(path)
+
     def renamed(self, source: str, target: str) -> None:
         """A file got another name in the same folder."""
         assert os.path.dirname(source) == os.path.dirname(target), "renamed into another folder"
