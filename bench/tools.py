@@ -86,9 +86,12 @@ class Farkeep(Tool):
     def repository_size(self, place: Place) -> RepositorySize:
         whole = folder_size(place.repository)
         index = folder_size(place.repository / "index")
+        # Room that is kept for a full disk is no part of what is stored: it is given back when it is needed.
+        reserve = place.repository / "reserve"
+        kept_bytes = reserve.stat().st_size if reserve.exists() else 0
         return RepositorySize(
-            whole.content_bytes - index.content_bytes,
-            whole.allocated_bytes - index.allocated_bytes,
+            whole.content_bytes - index.content_bytes - kept_bytes,
+            whole.allocated_bytes - index.allocated_bytes - kept_bytes,
             index.content_bytes,
         )
 

@@ -52,7 +52,7 @@ _NOT_KEPT = ("index", "restores", "owner")
 def world(label: str) -> World:
     """Seeded chance and a clock far after every file of this machine."""
     return World(StandingClock(_LONG_AFTER_NS), LabelledRandomness(label), network_kind=lambda _: None,
-                 may_start_processes=False)  # fmt: skip
+                 may_start_processes=False, reserve_bytes=0)  # fmt: skip
 
 
 def copy_golden(folder: Path, golden: Path = FOLDER) -> Access:

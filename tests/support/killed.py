@@ -69,7 +69,8 @@ def main() -> int:
         Total.take, Child.__init__ = taking, starting  # type: ignore[method-assign,assignment]
     else:
         sys.addaudithook(bomb.tick)
-    world = World(LaterClock(), SystemRandomness(), network_kind=lambda _: None, may_start_processes=how == "answers")
+    world = World(LaterClock(), SystemRandomness(), network_kind=lambda _: None, may_start_processes=how == "answers",
+                  reserve_bytes=0)  # fmt: skip
     with open_home(Access(home_path), "test", world) as home:
         newest = home.ledger.history().snapshots[-1]
         bomb.is_armed = True

@@ -27,8 +27,9 @@ from random import Random
 from shared.errors import DamagedError
 from siteagent.disk.disk import Buffer, Disk, FileReader, FileWriter
 from siteagent.disk.local import LocalDisk, LocalReader, LocalWriter, write_error
+from tests.support.durability import Durability
 from tests.support.outside import Outside
-from tests.support.survival import Loss, Picture, Survival, outcome
+from tests.support.survival import Loss, Picture, outcome
 from tests.support.system import SHORT, SYSTEM, install
 from tests.support.walker import Tree
 
@@ -93,7 +94,7 @@ class Tape:
         self.failures = 0
         self._folder = os.path.realpath(folder)
         self.outside = Outside(os.path.join(self._folder, "home"), os.fspath(scratch / "outside"))
-        self._survival = Survival(self._folder, os.fspath(scratch / "graveyard"), self.outside.is_inside)
+        self._survival = Durability(self._folder, os.fspath(scratch / "graveyard"), self.outside.is_inside)
         self._stopped: dict[str, str] = {}
         self._repeats: Counter[tuple[str, str, str]] = Counter()
         self._lock = threading.RLock()
@@ -182,7 +183,7 @@ class Tape:
         raise Stopped
 
     @property
-    def survival(self) -> Survival:
+    def survival(self) -> Durability:
         """What would be left after a failure of the power."""
         return self._survival
 

@@ -289,10 +289,10 @@ def spend_a_day(machine: Machine, day: int) -> None:
     days = source / "days"
     days.mkdir(exist_ok=True)
     for number in (0, 1, 2 + day):
-        (days / str(number)).write_bytes(incompressible(f"{day} {number}", 10_000 * (number + 1)))
+        (days / str(number)).write_bytes(incompressible(f"{machine.day} {day} {number}", 10_000 * (number + 1)))
     if day < 3:
-        (source / f"kept {day}").write_bytes(incompressible(f"kept {day}", 2_400_000))
-        (source / "large").write_bytes(incompressible(f"large {day}", 2_300_000))
+        (source / f"kept {day}").write_bytes(incompressible(f"{machine.day} kept {day}", 2_400_000))
+        (source / "large").write_bytes(incompressible(f"{machine.day} large {day}", 2_300_000))
     machine.now = describe(source)
 
 

@@ -57,7 +57,7 @@ class Site:
         self.path = self.folder / "site" / "home"
         self.access = Access(str(self.path))
         self.world = World(LaterClock(), SystemRandomness(), network_kind=lambda _: None,
-                           may_start_processes=self.has_processes)
+                           may_start_processes=self.has_processes, reserve_bytes=0)
         initialise(NewHome(self.access, "london", None), self.world)
         self.home = open_home(self.access, "test", self.world)
 
