@@ -50,6 +50,25 @@ def test_one_part_comes_back(name: str, folder: Path, tally: Tally) -> None:
     tally("parts put back", len(walk.copies))
 
 
+@pytest.mark.parametrize("witness", ["packs", "snapshots", "changes"])
+def test_each_witness_alone_tells_that_the_log_is_older(witness: str, folder: Path, tally: Tally) -> None:
+    """Packs, manifests, or what is repeated of sweeps: newer than log and mark, and each without the others."""
+    walk = Rewinds(folder, 1)
+    for _ in range(3):
+        walk.back_up()
+    walk.keep()
+    walk.back_up()
+    walk.forget_and_prune()
+    walk.log_and_mark(walk.copies[-1])
+    for name in {"packs", "snapshots", "changes"} - {witness}:
+        old = {path.name for path in (walk.copies[-1].folder / "home" / name).glob("*")}
+        for path in (walk.place.home / name).iterdir():
+            if path.name not in old:
+                path.unlink()
+    assert walk.is_refused()
+    tally("parts put back", 1)
+
+
 def test_a_walk_through_older_copies(folder: Path, seed: int, is_long_run: bool, tally: Tally) -> None:
     rewinds = repairs = 0
     for number in range(100 if is_long_run else 4):

@@ -179,7 +179,10 @@ class Rewinds:
         move(copy)
         self.steps += 1
         is_refused = self.is_refused()
-        if not is_refused and (not was_marked or move in (self.log_and_mark, self.home_and_mark)):
+        if move == self.home_and_mark:
+            # It is another folder than the mark speaks of: positions that came after the copy must not be used again.
+            pass
+        elif not is_refused and (not was_marked or move == self.log_and_mark):
             # Nothing at hand tells of what came after the copy.
             self.positions = {}
         elif not is_refused:
