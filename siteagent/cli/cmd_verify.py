@@ -26,7 +26,8 @@ def run(session: Session) -> int:
     """Verify; exit code 4 when something is damaged.
 
     JSON: {mode, snapshots, segments_checked, bytes_read, damaged: [{segment, what, paths, snapshots}], problems:
-    [{subject, message}], mended, not_proven, notes, seconds}.
+    [{subject, message}], mended, not_proven, notes, seconds}. A damaged segment with parts of catalogs in it has
+    `unlisted_below`, the folders of which not every entry can be named.
     """
     mode, percent = _mode(session)
     output = session.output
@@ -89,6 +90,11 @@ def _damaged(found: DamagedSegment) -> Json:
     row: dict[str, Json] = {"segment": found.segment, "what": plain(found.what),
                             "paths": [each["path"] for each in fields],
                             "snapshots": [snapshot.hex() for snapshot in found.snapshots]}  # fmt: skip
+    if found.stretches:
+        row["unlisted_below"] = sorted({plain(stretch.folder.decode("utf-8", "surrogateescape"))
+                                        for stretch in found.stretches})
+    if found.is_cut:
+        row["has_more_paths"] = True
     if any("path_bytes" in each for each in fields):
         row["paths_bytes"] = [each.get("path_bytes") for each in fields]
     return row

@@ -4,6 +4,7 @@
 | ------------------------------------------------------------------- | --------- | --------- | --------- |
 | log: chain, signatures, bodies                                      | all       | all       | all       |
 | manifests (digest, opens, repeats its fact), reaches (digest, sums) | all       | all       | all       |
+| changes (digest, against the log)                                   | all       | all       | all       |
 | pack trailers against the roots in the log                          | all       | all       | all       |
 | segments: there, header, sealed table                               | all       | all       | all       |
 | catalogs: pages decode, are in order, name chunks that are there    | all       | all       | all       |
@@ -31,13 +32,14 @@ from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError, RefusedError
 from shared.facts import Fact, VerificationDone, VerificationDoneSealed
-from siteagent.home import Home
+from siteagent.home import Home, changes_of
 from siteagent.jobs.packcheck import PackCheck
 from siteagent.jobs.record import RunningJob, Who, recorded
 from siteagent.jobs.sampling import Sampling
 from siteagent.jobs.snapshotcheck import KnownSnapshot, SnapshotCheck, known_snapshots
 from siteagent.ledger.log_check import check_log
 from siteagent.salvage import refresh_index, require_newest
+from siteagent.store.changes import FOLDER as CHANGES_FOLDER
 from siteagent.store.names import SegmentName, shown_segment
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
@@ -185,6 +187,7 @@ class _Verification:
         """Everything, in the order log, packs, snapshots, consequences."""
         report, progress = self.report, self._progress
         self._check_log()
+        self._check_changes()
         snapshots = known_snapshots(self._home, report.problems)
         tree_check = self._check_store(snapshots)
         if self._home.index.is_broken:
@@ -223,6 +226,22 @@ class _Verification:
         found = check_log(self._home.ledger)
         if not found.is_good and not any(subject == "log" for subject, _ in self.report.problems):
             self.report.problems.append(("log", found.problem))
+
+    def _check_changes(self) -> None:
+        """What is repeated beside the packs must read, and say what the log says, as far as it goes."""
+        try:
+            said, recorded = self._home.changes.read(), changes_of(self._home.ledger.history())
+        except FarkeepError as error:
+            if error.subject.startswith(CHANGES_FOLDER):
+                self.report.problems.append((error.subject, error.message))
+            return
+        counts = said.counts()
+        if any(more > less for more, less in zip(counts, recorded.counts(), strict=True)):
+            return  # A log that was put back: it is named by what it lacks.
+        if recorded.counts() != counts:
+            self.report.notes.append("what was swept or superseded is not yet repeated beside the packs in full")
+        if said != recorded.until(counts):
+            self.report.problems.append((CHANGES_FOLDER, "what is repeated of the log is not what the log says"))
 
     def _consequences(self, tree_check: SnapshotCheck) -> list[DamagedSegment]:
         if not self._damaged:

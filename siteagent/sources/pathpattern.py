@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from shared.errors import UsageError
 from shared.tree import components_of, folder_key, key_of, keys_below, keys_in
-from siteagent.sources.globexpression import with_one_try
+from siteagent.sources.globexpression import with_one_try, within_components
 
 _SPECIAL = re.compile(r"[*?\[\\]")
 _ANY_FOLDERS, _FEWEST_FOLDERS = "(?:[^/]+/)*", "(?:[^/]+/)*?"
@@ -85,13 +85,13 @@ def _of_component(part: str) -> str:
             at += 1
         else:
             found.append(re.escape(character))
-    return with_one_try("".join(found))
+    return within_components(with_one_try("".join(found)))
 
 
 def _of_class(body: str) -> str:
     is_negated = body[0] in "!^"
     inside = re.sub(r"([\[\]&~|^\\])", r"\\\1", body[is_negated:])
-    return f"[{'^/' if is_negated else ''}{inside}]"
+    return f"[{'^' if is_negated else ''}{inside}]"
 
 
 def _range(body: str, parts: list[str]) -> tuple[bytes, bytes]:

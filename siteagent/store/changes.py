@@ -60,6 +60,11 @@ class Changes(Struct, forbid_unknown_fields=True):
         return Changes(self.superseded[counts[0] :], self.segments[counts[1] :], self.snapshots[counts[2] :],
                        self.packs[counts[3] :])  # fmt: skip
 
+    def until(self, counts: tuple[int, ...]) -> Changes:
+        """The rows up to these."""
+        return Changes(self.superseded[: counts[0]], self.segments[: counts[1]], self.snapshots[: counts[2]],
+                       self.packs[: counts[3]])  # fmt: skip
+
     def add(self, other: Changes) -> None:
         """Append another's rows."""
         self.superseded += other.superseded

@@ -23,6 +23,8 @@ LONG_COMMANDS = 20_000
 LOG_SHARE = 0.08
 """Of the flips through decoders in the short form: a database takes much longer than all else."""
 ALWAYS_REFUSED = frozenset({"pack", "manifest", "reach", "changes", "keyring", "key file"})
+NAMED = frozenset({"pack", "manifest", "reach", "changes", "log", "keyring", "key file", "format"})
+"""What verify, or opening the home, has to name when its decoder refuses it."""
 PARTS = 8
 """The long form is cut into parts, so that several processes share it."""
 
@@ -103,20 +105,33 @@ def _require_contained(decoders: SmallDecoders, path: Path, data: bytes, offset:
 
 @pytest.mark.parametrize("part", range(2))
 def test_a_home_with_one_bit_changed_reads_right_or_says_what_is_lost(
-    part: int, small: SmallHome, seed: int, is_long_run: bool, tally: Tally
+    part: int, small: SmallHome, decoders: SmallDecoders, seed: int, is_long_run: bool, tally: Tally
 ) -> None:
-    """The whole way: open, verify, read every entry of every snapshot."""
+    """The whole way: open, verify, read every entry of every snapshot; what its decoder refuses is named by verify."""
     chance = random.Random(f"{seed} whole {part}")
     found = Counter[tuple[str, bool]]()
     for _ in range(SHORT_WHOLE // 2 * (100 if is_long_run else 1)):
         path = _a_file(small, chance)
         bit = chance.randrange(8 * len(small.saved[path]))
-        path.write_bytes(_flipped(small.saved[path], bit))
+        data = _flipped(small.saved[path], bit)
+        is_refused = small.kind(path) in NAMED and decoders.judge(path, data) == REFUSED
+        path.write_bytes(data)
         examination = _examined(small, f"{path.name}, bit {bit}")
+        assert not is_refused or _is_named(examination, small, path), (path, bit, examination)
         found[small.kind(path), examination.is_harmless] += 1
         small.put_back()
     assert sum(found.values())
     tally("bit flips in a home opened and read whole", sum(found.values()))
+
+
+def _is_named(examination: Examination, small: SmallHome, path: Path) -> bool:
+    """True when the home was refused, or verify names this file, or (of a pack) what lies in it."""
+    if examination.refused:
+        return True
+    report = examination.report
+    subject = "log" if small.kind(path) == "log" else path.name
+    return bool(report and (any(subject in found for found, _ in report.problems)
+                            or (small.kind(path) == "pack" and report.damaged)))  # fmt: skip
 
 
 def _a_file(small: SmallHome, chance: random.Random) -> Path:
@@ -136,7 +151,7 @@ def _examined(small: SmallHome, what: str) -> Examination:
 
 @pytest.mark.parametrize("part", range(2))
 def test_a_file_replaced_as_a_whole_is_noticed(
-    part: int, small: SmallHome, seed: int, is_long_run: bool, tally: Tally, tmp_path: Path
+    part: int, small: SmallHome, decoders: SmallDecoders, seed: int, is_long_run: bool, tally: Tally
 ) -> None:
     """Swapped for another of its kind, cut, emptied, doubled, extended, older, another home's, gone."""
     changes = [(path, what, data) for path in small.saved for what, data in _other_contents(small, path)]
@@ -144,12 +159,25 @@ def test_a_file_replaced_as_a_whole_is_noticed(
     chance.shuffle(changes)
     chosen = (changes if is_long_run else changes[:SHORT_FILES])[part::2]
     for path, what, data in chosen:
+        kind = small.kind(path)
+        is_refused = kind in NAMED and _is_bad(decoders, path, data)
         path.unlink()
         if data is not None:
             path.write_bytes(data)
-        _examined(small, f"{path.name}: {what}")
+        examination = _examined(small, f"{path.name}: {what}")
+        assert not is_refused or _is_named(examination, small, path), (path, what, examination)
         small.put_back()
     tally("files replaced as a whole", len(chosen))
+
+
+def _is_bad(decoders: SmallDecoders, path: Path, data: bytes | None) -> bool:
+    """True when a file's content is refused, or is sound and another one's. Changes may come later."""
+    if data is None:
+        return path.parent.name != "changes"
+    try:
+        return decoders.judge(path, data) == REFUSED
+    except AssertionError:
+        return True
 
 
 def _other_contents(small: SmallHome, path: Path) -> Iterator[tuple[str, bytes | None]]:

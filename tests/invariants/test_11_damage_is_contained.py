@@ -185,6 +185,21 @@ def test_repair_removes_nothing_that_reads(
     tally("repairs after damage", 3 * rounds)
 
 
+def test_what_does_not_read_is_kept_too(small: SmallHome, tally: Tally) -> None:
+    """A pack of which something is lost is set aside with all its bytes: another program may make more of them."""
+    path = _flip_in(small, "pack", random.Random(4))
+    with small.place.open() as home:
+        name = next(name for name in _segments(home) if home.reader.spot(name).pack_id.hex() == path.stem)
+    small.put_back()
+    _damage_segment(small, name, "body")
+    damaged = path.read_bytes()
+    _repair_packs(small)
+    kept = [file for file in path.parent.iterdir() if file.read_bytes() == damaged]
+    assert [file.suffix for file in kept] == [".aside"]
+    small.put_back()
+    tally("repairs after damage", 1)
+
+
 def _reads_if_it_opens(small: SmallHome) -> dict[Place_, object]:
     try:
         with small.place.open() as home:

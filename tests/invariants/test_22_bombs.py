@@ -14,6 +14,7 @@ from shared.errors import DamagedError, FarkeepError, HostileError, UsageError
 from shared.facts import PacksStored
 from shared.sealing import digest
 from siteagent.cli import sizes
+from siteagent.ledger.state import State
 from siteagent.sources.pathpattern import PathPattern
 from siteagent.sources.selection import PatternSelection, Wanted
 from siteagent.sources.xattrs import decode_xattrs
@@ -114,6 +115,8 @@ BOMBS: dict[str, Callable[[], object]] = {
     "table: all chunks and frames that may be, empty": lambda: table.decode_table(_flat_table(4096, 1 << 17)),
     "table: a frame of terabytes": lambda: table.decode_table(_large_frame_table(1 << 42)),
     "columns: a count of 65535": lambda: columns.Columns(memoryview(b"\xff\xff" + bytes(600)), frozenset()),
+    "columns: 8 000 of them, all empty":
+        lambda: columns.Columns(memoryview(encode_columns([(n, INTEGERS, 0, b"") for n in range(8000)])), frozenset()),
     "page: 2^32 rows": lambda: page.EntryPage(_entries((1 << 32) - 1, 1, 0), b""),
     "page: all rows that may be, nothing in them": _pages_of(1 << 16, 1 << 16, 0),
     "page: all rows that may be, 40 unknown columns": _pages_of(1 << 16, 1 << 16, 40),
@@ -125,6 +128,8 @@ BOMBS: dict[str, Callable[[], object]] = {
     "reach: every number of every run": lambda: reach.decode_reach(_reach(64, b"\xff" * (1 << 16)), "bomb"),
     "msgpack: 100 000 arrays in each other":
         lambda: codec.decode(b"\x91" * 100_000, PacksStored, limit_bytes=1 << 22, subject="bomb"),
+    "msgpack: 100 000 arrays where anything may stand":
+        lambda: codec.decode(b"\x81\xa5packs" + b"\x91" * 100_000, State, limit_bytes=1 << 22, subject="bomb"),
     "msgpack: 2^32 elements":
         lambda: codec.decode(b"\xdd\xff\xff\xff\xff", PacksStored, limit_bytes=1 << 22, subject="bomb"),
     "xattrs: empty ones without end": lambda: decode_xattrs(b"".join(

@@ -13,6 +13,7 @@ from shared.tree import HOLE
 from siteagent.store import changes, columns, delta, frame, layout, nameruns, pack, page, reach, segment, table
 from siteagent.store.names import segment_name
 from siteagent.store.page import CHUNK_INDEX, ENTRY_INDEX, Child
+from tests.support.homes import incompressible
 from tests.support.material import goldens
 from tests.support.memory_disk import memory_disk
 from tests.support.stores import MemoryPack
@@ -102,16 +103,19 @@ def base_examples() -> list[bytes]:
     return [row.bases for opened in goldens()[1].segments for row in opened.head.table.frames if row.bases][:4]
 
 
+DICTIONARY = incompressible("a dictionary", 3000)
+
+
 def feed_delta_frame(data: bytes) -> None:
     size, packed = int.from_bytes(data[:8], "little"), data[8:]
-    delta.expand_delta(packed, size, b"some words that repeat " * 100, "fuzz")
+    delta.expand_delta(packed, size, DICTIONARY, "fuzz")
 
 
 def delta_frame_examples() -> list[bytes]:
-    found = [len(plain).to_bytes(8, "little") + packed
-             for plain in (b"some words that repeat " * 90 + b"and more", b"new" * 1000)
-             if (packed := delta.compress_delta(plain, b"some words that repeat " * 100))]  # fmt: skip
-    return [*found, (1 << 40).to_bytes(8, "little") + found[0][8:]]
+    plain = DICTIONARY[:2000] + b"edited" + DICTIONARY[2000:]
+    packed = delta.compress_delta(plain, DICTIONARY)
+    assert packed is not None
+    return [len(plain).to_bytes(8, "little") + packed, (1 << 40).to_bytes(8, "little") + packed]
 
 
 def feed_frame(data: bytes) -> None:
@@ -171,7 +175,7 @@ def chunk_page_examples() -> list[bytes]:
 
 
 def feed_side(data: bytes) -> None:
-    page.decode_side(data, int.from_bytes(data[:4], "little"))
+    page.decode_side(data, min(int.from_bytes(data[:4], "little"), 19 * page.ROWS_MAX))
     exhaust(page.side_segments(data))
 
 
@@ -182,7 +186,7 @@ def side_examples() -> list[bytes]:
 def feed_columns(data: bytes) -> None:
     found = columns.Columns(memoryview(data), frozenset(range(1, 30)))
     try_each(*(partial(reading, column, count) for count in (0, 1, 3, 200) for column in (1, 2, 3)
-               for reading in (found.integers, found.blobs, found.fixed)))  # fmt: skip
+               for reading in (found.integers, found.blobs, lambda column, count: found.fixed(column, count or 1))))
     found.replaced([])
 
 
