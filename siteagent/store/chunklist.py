@@ -156,7 +156,8 @@ def _read(source: PageSource, page_id: bytes, segment: SegmentName, level: int, 
     if kind != CHUNK_INDEX or found != level:
         raise HostileError("a chunk list is not level", next_step="run `farkeep verify --read-data`")
     for child in children:
-        if at + child.size_bytes > start:
+        # A page that stands for nothing may stand there any number of times.
+        if child.size_bytes > 0 and at + child.size_bytes > start:
             yield from _read(source, child.page_id, child.segment, level - 1, at, start)
         at += child.size_bytes
 
@@ -181,7 +182,9 @@ def list_pages(source: PageSource, tree: bytes, segment: SegmentName) -> Iterato
         yield page_id, page_segment, level
         if level == 0:
             continue
-        _, _, children = decode_index(source.chunk(page_segment, page_id), source.side(page_segment, page_id))
+        _, found, children = decode_index(source.chunk(page_segment, page_id), source.side(page_segment, page_id))
+        if found != level:
+            raise HostileError("a chunk list is not level", next_step="run `farkeep verify --read-data`")
         for child in reversed(children):
             if (child.page_id, child.segment) not in seen:
                 seen.add((child.page_id, child.segment))

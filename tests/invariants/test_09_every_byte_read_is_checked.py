@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import DamagedError
+from siteagent.store.reader import SegmentReader
 from tests.support.examination import Examination, examine
 from tests.support.farkeep import Farkeep
+from tests.support.material import Spots
 from tests.support.small_decoders import HARMLESS, REFUSED, SILENT, SmallDecoders
 from tests.support.small_home import SmallHome
 from tests.support.tally import Tally
@@ -170,6 +173,18 @@ def test_a_file_replaced_as_a_whole_is_noticed(
     tally("files replaced as a whole", len(chosen))
 
 
+@pytest.mark.parametrize("kind", sorted(NAMED - {"changes"}))
+def test_a_file_that_is_gone_is_named(kind: str, small: SmallHome, tally: Tally) -> None:
+    """By its own name, whatever else follows from it."""
+    path = next(path for path in small.saved if small.kind(path) == kind)
+    path.unlink()
+    examination = _examined(small, f"{path.name} is gone")
+    subjects = [subject for subject, _ in examination.report.problems] if examination.report else []
+    assert examination.refused or any(path.name in subject for subject in subjects)
+    small.put_back()
+    tally("files replaced as a whole", 1)
+
+
 def _is_bad(decoders: SmallDecoders, path: Path, data: bytes | None) -> bool:
     """True when a file's content is refused, or is sound and another one's. Changes may come later."""
     if data is None:
@@ -195,6 +210,18 @@ def _other_contents(small: SmallHome, path: Path) -> Iterator[tuple[str, bytes |
     if path in small.cloned:
         yield "of a cloned home", small.cloned[path]
     yield from (("of a cloned home", one) for one in small.cloned_of_kind(kind)[:2])
+
+
+def test_a_segment_in_the_place_of_another_is_not_taken_for_it(small: SmallHome) -> None:
+    """Whatever the index says of where segments lie."""
+    with small.place.open() as home:
+        one, other = sorted(home.index.segments())[:2]
+        spots = Spots({one: home.reader.spot(other), other: home.reader.spot(one)})
+        reader = SegmentReader(home.packs, spots, home.keyring)
+        for read in (reader.table, reader.segment, reader.open_whole):
+            with pytest.raises(DamagedError):
+                read(one)
+    small.put_back()
 
 
 def test_the_command_line_says_what_is_damaged(

@@ -13,12 +13,15 @@ from shared import codec, keyfile
 from shared.errors import DamagedError, FarkeepError, HostileError, UsageError
 from shared.facts import PacksStored
 from shared.sealing import digest
+from shared.tree import HOLE
 from siteagent.cli import sizes
 from siteagent.ledger.state import State
 from siteagent.sources.pathpattern import PathPattern
 from siteagent.sources.selection import PatternSelection, Wanted
 from siteagent.sources.xattrs import decode_xattrs
 from siteagent.store import columns, delta, frame, nameruns, pack, page, reach, table
+from siteagent.store.catalog import Catalog, Root
+from siteagent.store.chunklist import list_segments, read_leaves
 from siteagent.store.columns import BLOBS, FIXED, INTEGERS, encode_columns
 from siteagent.store.names import segment_name
 from siteagent.store.successors import Successors
@@ -193,6 +196,76 @@ def test_no_pattern_takes_long_whatever_the_names(pattern: str, tally: Tally) ->
             PatternSelection(Wanted((pattern,)), [b"/srv"]).excludes(
                 b"/srv", b"/srv/" + name, is_folder=False, size_bytes=1)  # fmt: skip
     tally("patterns against names", 2 * len(LONG_NAMES))
+
+
+@pytest.mark.parametrize("row", [
+    pack.Row(b"n" * 20, 1 << 40, 1000, 100, b"d" * 32), pack.Row(b"n" * 20, 128, 1 << 31, 100, b"d" * 32),
+    pack.Row(b"n" * 20, 128, 300, 1 << 31, b"d" * 32), pack.Row(b"n" * 20, 0, 300, 30, b"d" * 32),
+    pack.Row(b"n" * 20, -5, 300, 30, b"d" * 32), pack.Row(b"n" * 20, 128, 300, -1, b"d" * 32),
+])  # fmt: skip
+def test_a_trailer_that_points_elsewhere_is_refused(row: pack.Row, tally: Tally) -> None:
+    header = pack.PackHeader(1, b"s" * 16, b"p" * 16, CITED)
+    data = bytearray(header.encode() + bytes(1000) + pack.encode_trailer(header, [row]))
+    with bounded(), pytest.raises(TYPED):
+        pack.read_trailer(MemoryPack(data), "bomb")
+    tally("bombs", 1)
+
+
+class _Pages:
+    """Pages by id, whatever they hold: a source of catalogs that no writer makes."""
+
+    def __init__(self, pages: dict[bytes, tuple[bytes, bytes]]) -> None:
+        self._pages = pages
+
+    def chunk(self, name: bytes, chunk_id: bytes) -> memoryview:
+        """A page."""
+        return memoryview(self._pages[chunk_id][0])
+
+    def side(self, name: bytes, page_id: bytes) -> bytes:
+        """Its side record."""
+        return self._pages[page_id][1]
+
+    def frame_closure(self, name: bytes, chunk_id: bytes) -> frozenset[bytes]:
+        """Nothing."""
+        return frozenset()
+
+
+def _index(kind: int, level: int, children: list[tuple[bytes, int]]) -> tuple[bytes, bytes]:
+    rows = [page.Child(b"%08d" % n, page_id, 1, size, SEGMENT) for n, (page_id, size) in enumerate(children)]
+    return page.encode_index(kind, level, rows), page.encode_side([SEGMENT] * len(rows))
+
+
+SEGMENT = segment_name(RUN, 1)
+SELF = b"i" * 32
+
+
+@pytest.mark.parametrize("level", [1, 2, 8, 9, 200, 255])
+def test_a_catalog_that_holds_itself_or_is_too_deep_is_refused(level: int) -> None:
+    source = _Pages({SELF: _index(page.ENTRY_INDEX, min(level, 8), [(SELF, 1)])})
+    with bounded(), pytest.raises(FarkeepError):
+        list(Catalog(source, Root(SELF, SEGMENT, level)).entries())
+
+
+@pytest.mark.parametrize("level", [1, 2, 8, 9, 200, 255])
+def test_a_chunk_list_that_holds_itself_or_is_too_deep_is_refused(level: int) -> None:
+    source = _Pages({SELF: _index(page.CHUNK_INDEX, min(level, 8), [(SELF, 1)])})
+    # What lies at level 0 is not opened to list segments: there is nothing below it.
+    for walk in (read_leaves, list_segments) if level > 1 else (read_leaves,):
+        with bounded(), pytest.raises(FarkeepError):
+            list(walk(source, bytes((level,)) + SELF, SEGMENT))
+
+
+def test_a_chunk_list_of_the_same_empty_page_a_billion_times_over_is_read_at_once() -> None:
+    """Each of eight levels names the one below a thousand times: all but the first stand for no bytes."""
+    leaf = page.encode_chunks([HOLE], [1]), page.encode_side([])
+    pages = {bytes((0,)) * 32: leaf}
+    for level in range(1, 9):
+        below = bytes((level - 1,)) * 32
+        pages[bytes((level,)) * 32] = _index(page.CHUNK_INDEX, level, [(below, 1), *[(below, 0)] * 1000])
+    with bounded():
+        leaves = list(read_leaves(_Pages(pages), bytes((8,)) + bytes((8,)) * 32, SEGMENT))
+        assert [leaf.pieces[0].length for leaf in leaves] == [1]
+        assert list_segments(_Pages(pages), bytes((8,)) + bytes((8,)) * 32, SEGMENT) == {SEGMENT}
 
 
 def test_successors_in_a_circle_come_to_an_end() -> None:
