@@ -111,7 +111,7 @@ class FileWriter:
         try:
             os.ftruncate(handle, entry.size)
         except OSError:
-            os.close(handle)
+            self.give_up(folder, entry, handle)
             raise
         return handle
 

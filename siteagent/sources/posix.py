@@ -217,13 +217,18 @@ class PosixView:
         return result
 
     def _note_out_of_reach(self, folder: _Folder, batch: Batch, children: dict[bytes, Node]) -> None:
-        """Roots that were named below another one, where a link (never followed there) stands in the way to them."""
-        for name, identity in zip(batch.names, batch.identities, strict=True):
-            node = children.get(name)
-            if node is not None and node.root is None and identity[0] >> 12 != _FOLDER_KIND:
-                way = os.fsdecode(path_of(folder.key, name))
-                reason = f"{way} on the way to it is no folder, and no link below a root is followed"
-                self.skipped.errors += [SourceError(root, reason) for root in node.roots()]
+        """Roots that were named below another one, and that are gone, or have a link (never followed there) before
+        them."""
+        kinds = {name: identity[0] >> 12 for name, identity in zip(batch.names, batch.identities, strict=True)}
+        known = {error.path for error in self.skipped.errors}
+        for name, node in children.items():
+            if name in kinds:
+                is_lost, what = node.root is None and kinds[name] != _FOLDER_KIND, "is no folder"
+            else:
+                is_lost, what = batch.until is None and not _is_there(batch.handle, name), "is not there"
+            if is_lost:
+                reason = f"{os.fsdecode(path_of(folder.key, name))} {what}; no link below a root is followed"
+                self.skipped.errors += [SourceError(root, reason) for root in node.roots() if root not in known]
 
     def _handle(self, folder: _Folder) -> int:
         """A folder's handle; those above it that were closed are opened again, however many there are."""
@@ -324,6 +329,14 @@ def _is_link(folder: int, name: bytes) -> bool:
         return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
+
+
+def _is_there(folder: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _is_cache(handle: int) -> bool:

@@ -67,7 +67,7 @@ CORPUS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
         "\u00e9".encode(), "e\u0301".encode(), "\u212b".encode(), "\u00c5".encode(), "A\u030a".encode(),
         "\ufb01".encode(), b"fi", "\u2126".encode(), "\u03a9".encode(), "\u1e9b\u0323".encode(), "\uff21".encode(),
         b"A",
-        "\u00bd".encode(), "1\u20442".encode(), "\u2160".encode(), "e" + "\u0301" * 100, )),
+        "\u00bd".encode(), "1\u20442".encode(), "\u2160".encode(), ("e" + "\u0301" * 100).encode())),
     ("nothing to see", (*(f"a{mark}b".encode() for mark in _UNSEEN), *(mark.encode() for mark in _UNSEEN))),
     ("turns the text around it", (*(f"gpj{mark}exe".encode() for mark in _TURNING),
         *(mark.encode() for mark in _TURNING))),

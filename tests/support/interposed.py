@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 _CALLS = ("open", "stat", "scandir", "listdir", "readlink", "listxattr", "getxattr", "setxattr", "removexattr", "mkdir",
-          "unlink", "rmdir", "rename", "link", "symlink", "mknod", "chmod", "chown", "utime", "preadv", "pwrite", "write",
-          "ftruncate", "lseek")  # fmt: skip
+          "unlink", "rmdir", "rename", "link", "symlink", "mknod", "chmod", "chown", "utime", "preadv", "pwrite",
+          "write", "ftruncate", "lseek")  # fmt: skip
 
 
 @contextlib.contextmanager

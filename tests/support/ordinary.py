@@ -14,9 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import siteagent.jobs.restore
-from tests.support import trees
+from siteagent.jobs.restore import RestoreRequest, restore
+from siteagent.sources.xattrs import encode_xattrs
+from tests.support import oddities, trees
 from tests.support.build import build
 from tests.support.descriptions import for_ordinary_user
+from tests.support.forged import forge_rows, forged_entry
 from tests.support.mutate import mutate
 from tests.support.trips import open_site
 from tests.support.walker import AS_ORDINARY_USER, Ignore, compare, describe
@@ -98,6 +101,31 @@ def excluded_by_the_system(folder: Path) -> None:
         assert restored.deleted == 1
         (source / "closed").chmod(0o700)
         assert (source / "closed" / "file").read_bytes() == b"x"
+
+
+def foreign_files(folder: Path) -> None:
+    """A snapshot with files that were setuid and setgid to root, restored by a user who cannot make them root's."""
+    source, target = folder / "source", folder / "target"
+    source.mkdir()
+    for name in ("small", "with attributes", "linked"):
+        (source / name).write_bytes(b"#!/bin/sh")
+    with open_site(folder) as site:
+        model = site.snapshot(site.back_up(source))
+        changes: dict[str, object] = {"mode": 0o106755, "uid": 0, "gid": 0}
+        capability = oddities.CAPABILITY_XATTR
+        xattrs = b"\0" + encode_xattrs(dict((capability,)))
+        entry = forge_rows(site.home, model, lambda store: [
+            forged_entry(store, b"", b"attributes", "file")._replace(**changes, xattrs=xattrs),  # type: ignore[arg-type]
+            forged_entry(store, b"", b"linked", "linked")._replace(**changes),  # type: ignore[arg-type]
+            forged_entry(store, b"", b"plain", "file")._replace(**changes),  # type: ignore[arg-type]
+        ])  # fmt: skip
+        for _ in range(2):
+            result = restore(site.home, [RestoreRequest(entry, b"/", str(target), "user", "host")])
+            assert result.errors == []
+            assert {"owners", "attributes"} <= set(result.answer.reasons)
+            for name in ("attributes", "linked", "plain"):
+                assert (target / name).stat().st_mode & 0o7777 == 0o755, name
+                assert os.listxattr(target / name) == []
 
 
 def main() -> int:

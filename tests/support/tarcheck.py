@@ -8,6 +8,8 @@ import tarfile
 
 def leads_out(data: bytes) -> list[str]:
     """What is wrong with the members, in words; an archive that is cut off is judged as far as it goes."""
+    if not data:
+        return []
     found, folders, others = list[str](), {""}, dict[str, bytes]()
     with tarfile.open(fileobj=io.BytesIO(data), mode="r|", ignore_zeros=False) as archive:
         while True:
@@ -15,7 +17,7 @@ def leads_out(data: bytes) -> list[str]:
                 member = archive.next()
             except tarfile.TarError:
                 break
-            if member is None:
+            if member is None or member.size > len(data):
                 break
             name = member.name.removeprefix("./").rstrip("/") if member.name not in (".", "./") else ""
             parts = name.split("/") if name else []
