@@ -77,19 +77,20 @@ def back_up_while(site: Site, source: Path, act: Act, name: str, at: int) -> tup
             act(source / name)
 
     view, roots = site.view(source)
-    with interposed(step) as count:
+    with interposed(step, "siteagent.sources") as count:
         result = site.back_up_view(view, roots, name=f"case-{site.home.world.randomness.bits(8).hex()}-x")
     return result, count[0]
 
 
-def require_honest(site: Site, result: BackupResult, source: Path, states: set[bytes]) -> None:
-    """What is called good is one state of the file; everything else carries its mark, and the snapshot its label."""
+def require_honest(site: Site, result: BackupResult, source: Path, states: set[tuple[bytes, int]]) -> None:
+    """What is called good is one state of the file, content and time; all else carries its mark, the snapshot its
+    label."""
     entry = site.snapshot(result)
     found, marks = contents(site.home, entry), 0
     for row in site.home.catalog(entry).entries():
         marks |= row.flags & (CHANGED | UNREADABLE)
         if row.type == FILE and not row.flags & (CHANGED | UNREADABLE):
-            assert found[row.path] in states, row.path
+            assert (found[row.path], row.mtime_ns) in states, row.path
             assert len(found[row.path]) == row.size
         assert not row.path.endswith(b"passwd")
     quality = result.summary.quality
@@ -104,28 +105,29 @@ def require_honest(site: Site, result: BackupResult, source: Path, states: set[b
 def test_whatever_happens_to_a_file_at_any_call(what: str, content: bytes, site: Site, source: Path, tally: Tally,
                                                 is_long_run: bool) -> None:  # fmt: skip
     """Once, before each call of the system that a backup makes (every third of them in a short run)."""
-    path, points, at = source / "file", 0, 1
+    path, points, at = source / "file", 0, 1 if is_long_run else 1 + list(ACTS).index(what) % 4
     total = back_up_while(site, source, lambda _: None, "file", 0)[1]
     while at <= total:
         for left in source.iterdir():
             if left.name not in ("quiet", "folder"):
                 left.rmdir() if left.is_dir() and not left.is_symlink() else left.unlink()
         path.write_bytes(content)
-        later: list[set[bytes]] = []
-        result, total = back_up_while(site, source, _and_then(ACTS[what], later), "file", at)
-        require_honest(site, result, source, {SMALL, content}.union(*later))
+        states = state_of(source)
+        result, total = back_up_while(site, source, _and_then(ACTS[what], states), "file", at)
+        require_honest(site, result, source, states)
         points += 1
-        at += 1 if is_long_run else 1 + total // 6
+        at += 1 if is_long_run else 4
     tally("changes while captured", points)
 
 
-def _and_then(act: Act, later: list[set[bytes]]) -> Act:
-    return lambda path: (act(path), later.append(after(path.parent)))
+def _and_then(act: Act, states: set[tuple[bytes, int]]) -> Act:
+    return lambda path: (act(path), states.update(state_of(path.parent)))
 
 
-def after(source: Path) -> set[bytes]:
-    """What the files of the source hold now."""
-    return {path.read_bytes() for path in source.iterdir() if path.is_file() and not path.is_symlink()}
+def state_of(source: Path) -> set[tuple[bytes, int]]:
+    """What the files of the source hold now, and since when."""
+    files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {(path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 @pytest.mark.parametrize("size", [1_000, 300_000, 5_000_000])

@@ -209,11 +209,12 @@ def _swap(path: Path, make: Callable[[Path], object]) -> None:
         make(path)
 
 
-def _tree(top: Path) -> None:
-    build(Description((
+def _tree(top: Path, *, is_lone: bool = False) -> None:
+    link = (b"link", Symlink(b"a/kept", Metadata(xattrs=((b"trusted.x", b"y"),))))
+    build(Description((link,) if is_lone else (
         (b"a", Folder()), (b"a/deep", Folder()), (b"a/deep/kept", File(Content(60))), (b"a/kept", File(Content(500))),
         (b"large", File(Content(3 << 20, extents=tuple((place << 17, 4096) for place in range(20))))),
-        (b"link", Symlink(b"a/kept", Metadata(xattrs=((b"trusted.x", b"y"),)))),
+        link,
     )), top)  # fmt: skip
 
 
@@ -221,16 +222,17 @@ def _tree(top: Path) -> None:
 def test_a_folder_swapped_for_a_link_at_any_call_of_a_restore(swap: str, stage: Stage, tally: Tally,
                                                               is_long_run: bool) -> None:  # fmt: skip
     """Before each call of the system (a share of them in a short run), into a new folder and over an older copy."""
-    top, points = stage.folder / "top", 0
-    _tree(top)
+    top, points, is_lone = stage.folder / "top", 0, swap == "a link for another name"
+    _tree(top, is_lone=is_lone)
     entry = stage.site.snapshot(stage.site.back_up(top, name="top"))
     for is_new in (True, False):
         at, total, step = 1, 1, 1
         while at <= total:
             target = stage.folder / f"{is_new} {at}"
             if not is_new:
-                _tree(target)
-                (target / "a" / "kept").write_bytes(b"older")
+                _tree(target, is_lone=is_lone)
+                if not is_lone:
+                    (target / "a" / "kept").write_bytes(b"older")
 
             def act(number: int, at: int = at, target: Path = target) -> None:
                 if number == at:
@@ -238,11 +240,11 @@ def test_a_folder_swapped_for_a_link_at_any_call_of_a_restore(swap: str, stage: 
 
             request = RestoreRequest(entry, os.fsencode(top), str(target), "user", "host", deletes=not is_new,
                                      deletes_unmarked=True)  # fmt: skip
-            with untouched(stage.outside), untouched(top), interposed(act) as count:
+            with untouched(stage.outside), untouched(top), interposed(act, "siteagent.") as count:
                 restore(stage.site.home, [request])
                 act(-1)
             total, points = count[0], points + 1
-            step = 1 if is_long_run else max(1, total // 14)
+            step = 1 if is_long_run or is_lone else max(1, total // 14)
             at += step
     tally("swaps while restored", points)
 

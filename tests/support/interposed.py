@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from unittest import mock
 
@@ -13,16 +14,16 @@ _CALLS = ("open", "stat", "scandir", "listdir", "readlink", "listxattr", "getxat
 
 
 @contextlib.contextmanager
-def interposed(act: Callable[[int], None]) -> Iterator[list[int]]:
-    """`act` is told the number of the call that comes next, from 1 on; what it calls itself does not count.
+def interposed(act: Callable[[int], None], package: str = "siteagent") -> Iterator[list[int]]:
+    """`act` is told the number of the call that comes next from a module of `package`, from 1 on.
 
-    The list's only item counts.
+    What it calls itself does not count. The list's only item counts.
     """
     count, is_inside = [0], [False]
 
     def watched(real: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object, **named: object) -> object:
-            if not is_inside[0]:
+            if not is_inside[0] and sys._getframe(1).f_globals.get("__name__", "").startswith(package):
                 count[0] += 1
                 is_inside[0] = True
                 try:
