@@ -39,10 +39,10 @@ from tests.support import hostile_names
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, File, Folder, Metadata, Symlink
 from tests.support.forged import CONTENT, forge_root, forge_rows, forged_entry
+from tests.support.forged_lies import HARMLESS, LIES
 from tests.support.homes import contents
 from tests.support.inside import quick_driver
 from tests.support.interposed import interposed
-from tests.support.forged_lies import HARMLESS, LIES
 from tests.support.ordinary import DONE, foreign_files, run_as_nobody
 from tests.support.restores import TYPED, Stage, read_every_way, restored, staged, verified
 from tests.support.tally import Tally

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from tests.planted.sabotage import Sabotage
 
-_CRASH = "tests/crash"
 _INVARIANTS = "tests/invariants"
 _STORE = "tests/unit/siteagent/store"
 _JOBS = "tests/unit/siteagent/jobs"
 _LEDGER = "tests/unit/siteagent/ledger"
 _DISK = "tests/unit/siteagent/disk"
-_ORDER = f"{_CRASH}/test_write_order.py"
+_ORDER = f"{_INVARIANTS}/test_03_write_order.py"
 
 SABOTAGES = (
     # The disk.
@@ -20,7 +19,7 @@ SABOTAGES = (
       "        try:\n            self._disk.sync_folder(FOLDER)\n", "        try:\n            pass\n", _ORDER),
     Sabotage("a pack whose name may be lost is left to rest on", "siteagent/store/packs.py",
       "            self._disk.remove(self._name + _SUFFIX)\n            raise", "            raise",
-      f"{_CRASH}/test_failed_calls.py"),
+      f"{_INVARIANTS}/test_04_failed_writes.py"),
     Sabotage("a small file is not synced before it gets its name", "siteagent/disk/durable.py",
       "        writer.sync()\n", "", f"{_DISK}/test_durable.py"),
     Sabotage("the name of a small file is not synced", "siteagent/disk/durable.py",
@@ -34,7 +33,7 @@ SABOTAGES = (
       "    if error.errno in _FULL:", "    if not error.errno:", f"{_DISK}/test_local.py"),
     # Order and commit.
     Sabotage("the fact comes before manifest and reach", "siteagent/jobs/backup.py",
-      "        home.snapshots.write(snapshot, data, reach)\n", "        late = home.snapshots.write\n", _ORDER),
+      "        home.snapshots.write(snapshot, data, reach_bytes)\n        home.snapshots.require_stored(manifest, reach)\n", "", _ORDER),
     Sabotage("the fact comes before the packs", "siteagent/jobs/backup.py",
       "        self._packs = self.store.finish()\n        snapshot", "        snapshot", "tests/e2e/test_cli_backup.py"),
     Sabotage("the manifest comes before the reach", "siteagent/store/snapshots.py",
@@ -46,7 +45,7 @@ SABOTAGES = (
       "            self._request.finish()\n", "            pass\n", "tests/e2e/test_cli_backup.py"),
     Sabotage("a worker's failure is forgotten", "siteagent/store/pipeline.py",
       "                self._failure = self._failure or _typed(error)\n", "                pass\n",
-      f"{_CRASH}/test_failed_calls.py"),
+      f"{_INVARIANTS}/test_04_failed_writes.py"),
     Sabotage("an unsound pack is finished", "siteagent/store/packwriter.py",
       "        if not pack.is_sound:\n            _discard(pack)\n            return\n", "", f"{_STORE}/test_writer.py"),
     Sabotage("what is written is not read back", "siteagent/store/packwriter.py",
@@ -118,9 +117,9 @@ SABOTAGES = (
     Sabotage("bases of used frames count as unused", "siteagent/store/liveness.py",
       "                self.based[base.header.name] |= 1 << place", "                pass", f"{_JOBS}/test_prune_deltas.py"),
     Sabotage("a sweep is not recorded before packs go", "siteagent/jobs/sweep.py",
-      "    home.ledger.record(*facts)\n", "", f"{_CRASH}/test_prune_crash.py"),
+      "    home.ledger.record(*facts)\n", "", f"{_INVARIANTS}/test_07_prune_keeps_what_is_needed.py"),
     Sabotage("a hold does not hold", "siteagent/jobs/leaving.py",
-      "        is_held = is_due and hold_of(history.holds, entry, now_ns) is not None",
+      "        is_held = is_due and hold_of(history.holds, entry, counted_ns) is not None",
       "        is_held = False", f"{_JOBS}/test_prune.py"),
     Sabotage("the last good snapshot goes by rule", "siteagent/jobs/retention.py",
       "        if good is not None:\n            self._keep(good, \"last good\")", "        if good is None:\n            return",
