@@ -55,6 +55,7 @@ def require_ended(machine: Machine, *, is_thorough: bool) -> None:
         refused_by_the_older_program(machine)
     else:
         before = listed(home)
+        assert not (home / "manifests").exists(), "an older program would open a home that is half moved"
         machine.place.world = next_world(machine.place.world)
         with pytest.raises(RefusedError, match="format 1; this Farkeep keeps homes in format 2") as caught:
             machine.place.open()
