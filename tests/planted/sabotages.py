@@ -9,6 +9,9 @@ _STORE = "tests/unit/siteagent/store"
 _JOBS = "tests/unit/siteagent/jobs"
 _LEDGER = "tests/unit/siteagent/ledger"
 _DISK = "tests/unit/siteagent/disk"
+_TIME = f"{_INVARIANTS}/test_08_time_alone_deletes_nothing.py"
+_ROOT = f"{_INVARIANTS}/test_21_restore_never_leaves_its_root.py"
+_QUALITY = f"{_INVARIANTS}/test_13_quality_is_labelled.py"
 _ORDER = f"{_INVARIANTS}/test_03_write_order.py"
 
 SABOTAGES = (
@@ -171,4 +174,46 @@ SABOTAGES = (
       "tests/e2e/test_restore_hostile.py"),
     Sabotage("a large file gets its name although a part is missing", "siteagent/restore/restorer.py",
       "                if entry.path in failed:", "                if not entry.path:", "tests/e2e/test_restore_forged.py"),
+    # Time.
+    Sabotage("a pause counts whole", "siteagent/ledger/counted_time.py",
+      "        counted_ns = min(passed_ns, PAUSE_MAX_NS)", "        counted_ns = passed_ns", _TIME),
+    Sabotage("a jump of the clock proves a waiting time", "siteagent/jobs/leaving.py",
+      "        is_unsure = is_due and not is_now and _jumped_since(history, entry.forgotten_ns)", "        is_unsure = False",
+      f"{_JOBS}/test_prune.py"),
+    # What is put back.
+    Sabotage("what was swept is taken back", "siteagent/jobs/repair_log.py",
+      "{*changes.snapshots, *history.swept}", "{*changes.snapshots}", f"{_INVARIANTS}/test_05_parts_put_back.py"),
+    Sabotage("a migration is not marked before it begins", "siteagent/migration.py",
+      "        write_format(disk, Format(\"home\", version, site, migrating_from=version - 1))\n", "",
+      f"{_INVARIANTS}/test_02_a_migration_cut_off.py"),
+    Sabotage("a migration does not sync what it looked into", "siteagent/migration.py",
+      "        files.settle()\n", "", f"{_INVARIANTS}/test_02_a_migration_cut_off.py"),
+    # Hostile trees.
+    Sabotage("a file swapped for a link is read", "siteagent/sources/posixfile.py",
+      "_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW", "_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK", _ROOT),
+    Sabotage("a folder swapped for a link is entered", "siteagent/sources/posix.py",
+      "            flags = _FOLDER_FLAGS if below.is_followed else _FOLDER_FLAGS | os.O_NOFOLLOW", "            flags = _FOLDER_FLAGS", _ROOT),
+    Sabotage("rows out of order are believed", "siteagent/store/page.py",
+      "        require_order(self.folders, self.names)\n", "", _ROOT),
+    Sabotage("a small file is cut or filled to its size", "siteagent/restore/worker.py",
+      "        if len(data) != entry.size:", "        if len(data) < 0:", _ROOT),
+    Sabotage("a large file is left with a gap", "siteagent/restore/filewriter.py",
+      "        if reached < stop:", "        if reached < 0:", _ROOT),
+    Sabotage("a file keeps its set-user-id for another owner", "siteagent/restore/metadata.py",
+      "            return wanted.mode & ~lost", "            return wanted.mode", _ROOT),
+    Sabotage("an archive leads out through a link", "siteagent/jobs/archive.py",
+      "                self._require_folder(entry)\n", "", _ROOT),
+    Sabotage("names reach the terminal as they are", "shared/names.py",
+      "    return _CONTROL.sub(_escaped, text)", "    return text", _ROOT),
+    Sabotage("times are restored to the second", "siteagent/restore/metadata.py",
+      "            os.utime(where, ns=(wanted.mtime_ns, wanted.mtime_ns)", "            os.utime(where, ns=(wanted.mtime_ns, wanted.mtime_ns // 10**9 * 10**9)",
+      f"{_INVARIANTS}/test_12_restored_equals_captured.py"),
+    # What changes meanwhile.
+    Sabotage("a small file that changes while it is read is taken as it came", "siteagent/sources/posixfile.py",
+      "            if done == size and identity_of(os.fstat(handle)) == identity:", "            if done == size:", _QUALITY),
+    Sabotage("a file that never rested is not marked", "siteagent/capture/capture.py",
+      "        flags = CHANGED if content.is_changed else 0", "        flags = 0", _QUALITY),
+    Sabotage("the time of change is no part of what a file is", "siteagent/sources/posixfile.py",
+      'attrgetter("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")',
+      'attrgetter("st_mode", "st_size", "st_mtime_ns", "st_mtime_ns", "st_ino")', "tests/e2e/test_touched_files.py"),
 )
