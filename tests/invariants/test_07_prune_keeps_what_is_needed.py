@@ -55,7 +55,7 @@ def test_what_is_needed_is_there_after_every_stop(loss: Loss, machine: Machine, 
     frames = scenario.film()
     changes = [now for before, now in pairwise(frames) if now.picture is not before.picture]
     changes = [*changes, frames[-1]]
-    tried = changes if is_long_run else changes[:: max(1, len(changes) // 12)]
+    tried = changes if is_long_run else changes[:: max(1, len(changes) // 8)]
     for number, frame in enumerate(tried):
         with told(frame.call):
             develop(scenario, frame, loss, number)

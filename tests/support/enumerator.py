@@ -105,5 +105,5 @@ def _require_whole_home(machine: Machine, known: set[bytes], number: int) -> Non
         machine.require_same_catalogs(home, [entry for entry in entries if entry.id in known])
         # Every catalog is as it was and every segment reads; some are restored as well, each in its turn.
         whole = {place for place, entry in enumerate(entries) if entry.id in extra}
-        whole |= {number % len(entries), len(entries) - 1}
+        whole |= {number % len(entries)} if number % 2 else {len(entries) - 1}
         machine.require_restored(home, [entries[place] for place in sorted(whole)])
