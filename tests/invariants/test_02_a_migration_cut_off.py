@@ -19,7 +19,7 @@ from tests.support.machine import Machine
 from tests.support.migrating import NUMBERS, migrate_on, migrating, next_world
 from tests.support.recorded_disk import WRITES, Call
 from tests.support.scenarios import Scenario, told
-from tests.support.survival import Loss
+from tests.support.survival import FLAVOURS, Loss
 from tests.support.tally import Tally
 
 SNAPSHOTS = 3
@@ -35,7 +35,7 @@ def selected(calls: list[Call], is_long: bool) -> list[Call]:
         call.operation in WRITES and call.repeat in (2, last[call.point]))]  # fmt: skip
 
 
-@pytest.mark.parametrize("loss", Loss)
+@pytest.mark.parametrize("loss", FLAVOURS)
 def test_a_migration_that_is_cut_off(loss: Loss, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_long_run: bool,
                                      tally: Tally) -> None:
     scenario = migrating(machine, monkeypatch)
