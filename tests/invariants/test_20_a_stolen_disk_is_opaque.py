@@ -140,6 +140,12 @@ class Disk:
         return [*found, self.passphrase.read_bytes().rstrip(b"\n")]
 
 
+@pytest.fixture(autouse=True)
+def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is restored here need not outlive this machine."""
+    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
+
+
 @pytest.fixture
 def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """User and host have names that can be sought."""
