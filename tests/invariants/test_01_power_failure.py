@@ -24,7 +24,7 @@ _MEMORY = Path("/dev/shm")
 ORDERED = "data=ordered"
 HARSH = "data=writeback,noauto_da_alloc,commit=1"
 """Names may become durable before content, and ext4 does not mend what programs forget."""
-MOMENTS = 88
+MOMENTS = 64
 """Per way to mount. A long run tries every moment with a write in flight."""
 
 

@@ -35,7 +35,7 @@ _SHORT_BYTES, _LONG_BYTES = 4 * PACK_BYTES - (6 << 20), 24 * PACK_BYTES
 def folder(tmp_path: Path) -> Iterator[Path]:
     """In memory where there is enough of it: a kill leaves what the kernel has, on whatever disk."""
     figures = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
-    has_room = figures is not None and figures.f_bavail * figures.f_frsize > 4 * _LEAST_BYTES
+    has_room = figures is not None and figures.f_bavail * figures.f_frsize > 6 * _LEAST_BYTES
     made = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=_MEMORY if has_room else tmp_path))
     yield made
     remove_tree(made)

@@ -12,6 +12,8 @@ _FIEMAP = 0xC020660B
 _HEAD = struct.Struct("<QQIIII")
 _EXTENT = struct.Struct("<QQQ16xI12x")
 _EXTENTS_MAX = 256
+_HAS_NO_PLACE = 0x0006
+"""FIEMAP_EXTENT_UNKNOWN and FIEMAP_EXTENT_DELALLOC: not written back yet."""
 BLOCK_BYTES = 4096
 
 
@@ -37,5 +39,6 @@ def _blocks(path: str) -> Iterator[int]:
     finally:
         os.close(handle)
     for place in range(_HEAD.unpack_from(request)[3]):
-        _, physical, length, _ = _EXTENT.unpack_from(request, _HEAD.size + place * _EXTENT.size)
-        yield from range(physical // BLOCK_BYTES, (physical + length) // BLOCK_BYTES)
+        _, physical, length, flags = _EXTENT.unpack_from(request, _HEAD.size + place * _EXTENT.size)
+        if not flags & _HAS_NO_PLACE:
+            yield from range(physical // BLOCK_BYTES, (physical + length) // BLOCK_BYTES)

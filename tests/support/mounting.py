@@ -24,12 +24,17 @@ class MountError(Exception):
     """This machine does not let the test mount; the words say what was refused."""
 
 
+def end_with_parent() -> None:
+    """End when the process that started this one does."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def become_private() -> None:
     """Leave the mounts of others alone from now on, and end with the process that started this one.
 
     To be called before there is a second thread. Raises MountError.
     """
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     _require(_LIBC.unshare(_CLONE_NEWNS), "a namespace of its own for mounts (CAP_SYS_ADMIN)")
     _require(_LIBC.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "a private namespace for mounts")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.support.file_extents import blocks_by_part
 from tests.support.machine import change, small_tree
 from tests.support.recorded_block import Event, RecordedBlock
 from tests.support.walker import Tree, describe
+
+_LOOK_S = 0.01
 
 
 class Command(Struct, frozen=True):
@@ -123,6 +126,8 @@ class Life:
         process = self._farkeep.start(*words, user_home=self._user_home)
         with process:
             assert process.stdout is not None
+            while not select.select([process.stdout], [], [], _LOOK_S)[0]:
+                self._look()
             said = process.stdout.readline()
             told = len(self._block.events)
             _, errors = process.communicate(timeout=60)
@@ -140,4 +145,8 @@ class Life:
 
     def _ended(self, command: Command) -> None:
         self.story.commands.append(command)
+        self._look()
+
+    def _look(self) -> None:
+        """Note what lies where; now and then, for SQLite and RocksDB remove files before their process ends."""
         self.story.parts.update(blocks_by_part(self._home))

@@ -11,12 +11,12 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import threading
+import time
 from pathlib import Path
 
 from msgspec import Struct
 
-from tests.support.mounting import MountError, mount_fuse, unmount_fuse
+from tests.support.mounting import MountError, end_with_parent, mount_fuse, unmount_fuse
 
 _IN = struct.Struct("<IIQQIIIHH")
 _OUT = struct.Struct("<IiQ")
@@ -26,6 +26,10 @@ _ATTRIBUTES = struct.Struct("<QII QQQQQQ IIIIIIIIII")
 _OPEN_OUT = struct.Struct("<QII")
 _STATISTICS = struct.Struct("<QQQQQIIII24x")
 _RANGE_BYTES = 40
+_ENTRY = struct.Struct("<QI")
+_FLUSHED = (1 << 64) - 1
+"""Stands on the tape in place of an offset."""
+_POLL_S = 0.0005
 _WRITE_MAX = 1 << 20
 _ASYNC_READ, _BIG_WRITES, _MAX_PAGES = 1, 1 << 5, 1 << 22
 _FOREVER_S = 1 << 20
@@ -50,42 +54,66 @@ Event = Write | Flush
 
 
 class RecordedBlock:
-    """The served file. `events` grows while it is used; its length is a moment in the disk's life."""
+    """The served file. The server is a process of its own: one that used what it serves could not even be killed."""
 
     def __init__(self, image: Path, served: Path) -> None:
-        """Serve the content of `image` (kept up to date) as the file `served`; raises MountError."""
-        self.events: list[Event] = []
-        self._served = served
-        self._image = os.open(image, os.O_RDWR | os.O_CLOEXEC)
-        self._size_bytes = os.fstat(self._image).st_size
+        """Serve the content of `image` (kept up to date) as the file `served`; raises MountError.
+
+        There must be no second thread yet.
+        """
+        self._served, self._events, self._read_bytes = served, list[Event](), 0
         served.touch()
+        tape = served.with_suffix(".tape")
+        self._tape = os.open(tape, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            self._kernel = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+            kernel = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise MountError(f"/dev/fuse does not open: {error.strerror}") from error
-        mount_fuse(served, self._kernel)
-        self._grown = threading.Condition()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        mount_fuse(served, kernel)
+        self._process = os.fork()
+        if not self._process:
+            end_with_parent()
+            _Server(kernel, os.open(image, os.O_RDWR | os.O_CLOEXEC), self._tape).serve()
+            os._exit(0)
+        # The server's end has to be the end of the connection: whoever waits for an answer then gets an error.
+        os.close(kernel)
+
+    @property
+    def events(self) -> list[Event]:
+        """Everything that was answered so far; always the same list. Its length is a moment in the disk's life."""
+        size_bytes = os.fstat(self._tape).st_size
+        while self._read_bytes < size_bytes:
+            offset, length = _ENTRY.unpack(os.pread(self._tape, _ENTRY.size, self._read_bytes))
+            if self._read_bytes + _ENTRY.size + length > size_bytes:
+                break
+            data = os.pread(self._tape, length, self._read_bytes + _ENTRY.size)
+            self._events.append(Flush() if offset == _FLUSHED else Write(offset, data))
+            self._read_bytes += _ENTRY.size + length
+        return self._events
 
     def wait_for(self, moment: int, wait_s: float = 60.0) -> None:
         """Wait until there were so many events; returns all the same when that takes too long."""
-        with self._grown:
-            self._grown.wait_for(lambda: len(self.events) >= moment, wait_s)
-
-    def _note(self, event: Event) -> None:
-        with self._grown:
-            self.events.append(event)
-            self._grown.notify_all()
+        until = time.monotonic() + wait_s
+        while len(self.events) < moment and time.monotonic() < until:
+            time.sleep(_POLL_S)
 
     def close(self) -> None:
         """Stop serving; nothing may use the file any more."""
         unmount_fuse(self._served)
-        self._thread.join()
-        os.close(self._kernel)
-        os.close(self._image)
+        os.waitpid(self._process, 0)
+        assert self.events is self._events
+        os.close(self._tape)
 
-    def _serve(self) -> None:
+
+class _Server:
+    """Answers the kernel until the file is unmounted. What is answered is on the tape before."""
+
+    def __init__(self, kernel: int, image: int, tape: int) -> None:
+        self._kernel, self._image, self._tape = kernel, image, tape
+        self._size_bytes = os.fstat(image).st_size
+
+    def serve(self) -> None:
+        """Serve."""
         while True:
             try:
                 message = os.read(self._kernel, _WRITE_MAX + 8192)
@@ -104,7 +132,7 @@ class RecordedBlock:
         if operation == _WRITE:
             return self._write(body)
         if operation == _FSYNC:
-            self._note(Flush())
+            os.write(self._tape, _ENTRY.pack(_FLUSHED, 0))
             return b""
         if operation == _READ:
             _, offset, size = _RANGE.unpack_from(body)
@@ -117,7 +145,7 @@ class RecordedBlock:
         _, offset, size = _RANGE.unpack_from(body)
         data = bytes(body[_RANGE_BYTES : _RANGE_BYTES + size])
         os.pwrite(self._image, data, offset)
-        self._note(Write(offset, data))
+        os.write(self._tape, _ENTRY.pack(offset, len(data)) + data)
         return struct.pack("<II", size, 0)
 
     def _attributes(self) -> bytes:
