@@ -38,8 +38,9 @@ from siteagent.restore.deletion import Extra, Spared, find_extra, remove
 from siteagent.restore.mark import Marks
 from siteagent.restore.messages import Answer, EpochSecrets, Setup
 from siteagent.restore.preview import preview
-from siteagent.restore.restorer import Restorer, size_below, sync_target
+from siteagent.restore.restorer import Restorer, size_below
 from siteagent.restore.spots import encode_spots
+from siteagent.restore.targetsync import sync_target
 from siteagent.restore.worker import Mapping, Worker
 from siteagent.sources.base import Selection, SourceError
 from siteagent.store.catalog import Catalog

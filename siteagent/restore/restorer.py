@@ -208,10 +208,3 @@ def _parts(ref: RowRef, size: int, about: os.stat_result) -> Iterator[PartReques
     step = max(PART_BYTES, -(-size // _PARTS_MAX))
     for start in range(0, size, step):
         yield PartRequest(ref, about.st_dev, about.st_ino, start, min(size, start + step))
-
-
-def sync_target(handle: int) -> None:
-    """Make everything that was restored durable."""
-    os.fsync(handle)
-    os.sync()
-

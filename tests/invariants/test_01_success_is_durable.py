@@ -17,7 +17,7 @@ from random import Random
 import pytest
 
 from siteagent.jobs.restore import RestoreRequest, restore
-from siteagent.restore.restorer import sync_target
+from siteagent.restore.targetsync import sync_target
 from tests.support.enumerator import Enumerator, chosen
 from tests.support.machine import Machine
 from tests.support.places import remove_tree
@@ -98,7 +98,7 @@ def test_a_restore_that_is_cut_off(loss: Loss, has_earlier: bool, machine: Machi
     prepare()
     restore_into(machine, folder)
     calls = target.calls
-    assert [call.operation for call in calls[-2:]] == ["target fsync", "target sync"]
+    assert [call.operation for call in calls[-2:]] == ["target fsync", "target syncfs"]
     tried = [call for place, call in enumerate(calls) if is_long_run or call.repeat == 1 or place % 5 == 0]
     for call in tried:
         with told(call):

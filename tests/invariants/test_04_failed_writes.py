@@ -20,7 +20,7 @@ from shared.errors import DamagedError, ExhaustedError, FarkeepError
 from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.jobs.verify import verify
 from siteagent.ledger.high_water import Verdict
-from siteagent.restore.restorer import sync_target
+from siteagent.restore.targetsync import sync_target
 from tests.support.machine import Machine
 from tests.support.places import remove_tree
 from tests.support.recorded_disk import WRITES, Call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.farkeep import Farkeep
@@ -42,5 +42,8 @@ def held_backup(farkeep: Farkeep, folder: Path, *options: str) -> Iterator[HeldB
         if process.poll() is None:
             process.kill()
             process.communicate()
+        with suppress(OSError):
+            # What outlived the backup waits there for a writer; when it is there and gone, that is the end.
+            os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
         for fifo in (ready, gate):
             fifo.unlink()

@@ -24,14 +24,14 @@ import pytest
 
 from siteagent.disk import confined
 from siteagent.jobs import restore as restoring
-from siteagent.restore import filewriter, metadata, restorer
+from siteagent.restore import filewriter, metadata, restorer, targetsync
 from tests.support.places import remove_tree
 from tests.support.recorded_disk import Call, Stopped
 from tests.support.survival import Loss
 from tests.support.system import SHORT
 
-MODULES = (confined, filewriter, metadata, restorer, restoring)
-SYNCS = frozenset({"fsync", "sync"})
+MODULES = (confined, filewriter, metadata, restorer, restoring, targetsync)
+SYNCS = frozenset({"fsync", "syncfs"})
 WRITING = frozenset({"write", "pwrite"})
 CHANGES = frozenset({
     "chmod", "chown", "ftruncate", "link", "makedirs", "mkdir", "mknod", "open", "removexattr", "rename", "rmdir",
@@ -57,6 +57,8 @@ class Target:
         """Let these modules call the system through this."""
         for module in MODULES:
             monkeypatch.setattr(module, "os", self)
+        # No part of `os`: the name of the call that it makes.
+        monkeypatch.setattr(targetsync, "_sync_file_system", partial(self._change, "syncfs", lambda handle: None))
 
     def begin(self) -> None:
         """Forget what was recorded; nothing stops or fails from here on."""
