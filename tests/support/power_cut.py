@@ -75,15 +75,20 @@ def cut_power(plan: Plan) -> Outcome:
     return msgspec.json.decode(done.stdout, type=Outcome)
 
 
-def record(folder: Path, options: str, use: Callable[[Path, RecordedBlock], Story], seed: int) -> Story:
-    """Let `use` have a mounted folder on a recorded disk; `folder`/durable is the disk as it was before."""
+def record(folder: Path, options: str, use: Callable[[Path, RecordedBlock], Story], seed: int | None) -> Story:
+    """Let `use` have a mounted folder on a recorded disk; `folder`/durable is the disk as it was before.
+
+    With a seed dirty pages are written back early, now and then; else only what is asked for is.
+    """
     image = folder / "image"
     make_ext4(image, DISK_BYTES)
     copy_sparse(image, folder / "durable")
     block = RecordedBlock(image, folder / "served")
     try:
         with mounted_ext4(folder / "served", folder / "disk", options) as mounted:
-            with contextlib.closing(EarlyWriteback(mounted, seed)):
+            with contextlib.ExitStack() as stack:
+                if seed is not None:
+                    stack.callback(EarlyWriteback(mounted, seed).close)
                 return use(mounted, block)
     finally:
         block.close()
@@ -150,7 +155,8 @@ def _chosen(story: Story, plan: Plan) -> tuple[list[int], list[State]]:
 
 def _carry_out(plan: Plan) -> Outcome:
     folder = Path(plan.folder)
-    story = record(folder, plan.options, lambda mounted, block: _lived(plan, mounted, block), plan.seed)
+    story = record(folder, plan.options, lambda mounted, block: _lived(plan, mounted, block),
+                   None if plan.sabotage else plan.seed)  # fmt: skip
     moments, states = _chosen(story, plan)
     check = PowerCheck(story, folder / "disk", folder, is_thorough=plan.is_thorough)
     failure = try_states(folder, plan.options, story.events, states,
