@@ -176,7 +176,7 @@ def list_pages(source: PageSource, tree: bytes, segment: SegmentName) -> Iterato
     """(page id, segment, level) of every page of a chunk list, parents first, each once however often it is named."""
     if tree[0] > LEVELS_MAX:
         raise HostileError(f"a chunk list is {tree[0]} levels deep", next_step="run `farkeep verify --read-data`")
-    waiting, seen = [(tree[1:], segment, tree[0])], {(tree[1:], segment)}
+    waiting, seen = [(tree[1:], segment, tree[0])], {(tree[1:], segment): tree[0]}
     while waiting:
         page_id, page_segment, level = waiting.pop()
         yield page_id, page_segment, level
@@ -186,6 +186,9 @@ def list_pages(source: PageSource, tree: bytes, segment: SegmentName) -> Iterato
         if found != level:
             raise HostileError("a chunk list is not level", next_step="run `farkeep verify --read-data`")
         for child in reversed(children):
-            if (child.page_id, child.segment) not in seen:
-                seen.add((child.page_id, child.segment))
-                waiting.append((child.page_id, child.segment, level - 1))
+            key = child.page_id, child.segment
+            if seen.get(key, level - 1) != level - 1:
+                raise HostileError("a chunk list is not level", next_step="run `farkeep verify --read-data`")
+            if key not in seen:
+                seen[key] = level - 1
+                waiting.append((*key, level - 1))

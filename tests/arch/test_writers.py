@@ -18,6 +18,7 @@ WRITERS = {
     "siteagent.restore.filewriter": "restored entries, below a folder handle of siteagent.disk.confined",
     "siteagent.restore.metadata": "metadata of restored entries, through handles that the caller opened",
     "siteagent.restore.restorer": "removes what a restored entry replaces, below a folder handle",
+    "siteagent.restore.targetsync": "syncs the file systems of a restored tree",
 }
 CHANGING_CALLS = """
 os.chmod os.chown os.copy_file_range os.fchmod os.fchown os.fdopen os.fsync os.ftruncate os.lchown os.link os.makedirs

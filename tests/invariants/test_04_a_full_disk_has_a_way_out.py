@@ -129,7 +129,7 @@ def test_it_is_small_beside_the_free_space(tmp_path: Path) -> None:
             self.made = size_bytes
             super().allocate(path, 4096)
 
-    for free, expected in ((1 << 40, RESERVE_BYTES), (1 << 30, (1 << 30) // 100), (10 << 20, NEEDED_BYTES)):
+    for free, expected in ((1 << 40, RESERVE_BYTES), (300 << 20, (300 << 20) // 100), (10 << 20, NEEDED_BYTES)):
         disk = Roomy(str(tmp_path))
         disk.free = free
         assert Reserve(disk).make()

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import RefusedError
 from siteagent.home import Home
@@ -146,6 +147,7 @@ def test_what_an_interrupted_backup_stored_outlasts_a_jump(wrong: Wrong) -> None
 
     with wrong.place.open() as home:
         before = set(home.index.segments())
+        home.world = replace(home.world, pack_bytes=1 << 20)
         wrong.place.write("large", incompressible("large", 3 << 20))
         with pytest.raises(RuntimeError):
             wrong.place.backup(home, finish=fail)

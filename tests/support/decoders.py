@@ -189,6 +189,7 @@ LEFT_OUT = {
     "siteagent.store.chunker.Chunker": "cuts, no decoder",
     "siteagent.store.chunklist.read_leaves": "hands pages to decode_chunks and decode_index",
     "siteagent.store.sealwork.check_opens": "hands its bytes to parse_header and open_segment",
+    "siteagent.store.entrycheck.require_references": "judges a row that EntryPage decoded, and is reached from there",
     "siteagent.store.listcheck.ListCheck": "hands pages to decode_chunks and decode_index",
     "siteagent.disk.child.Child": "a process of our own",
     "siteagent.restore.crew.Processes": "processes of our own",

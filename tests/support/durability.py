@@ -91,9 +91,11 @@ class Durability:
             self._now[path].size_bytes = os.path.getsize(path)
 
     def renamed(self, source: str, target: str) -> None:
-        """A file got another name in the same folder."""
-        assert os.path.dirname(source) == os.path.dirname(target), "renamed into another folder"
-        self._change(os.path.dirname(target), {source: None, target: self._now[source]})
+        """A file got another name. In another folder: the old name may stay beside the new one, never neither."""
+        inode = self._now[source]
+        if os.path.dirname(source) != os.path.dirname(target):
+            self._change(os.path.dirname(target), {target: inode})
+        self._change(os.path.dirname(source), {source: None, target: inode})
 
     def removed(self, path: str) -> None:
         """A name is gone."""
