@@ -7,7 +7,7 @@ import pytest
 from siteagent.cli.parser import COMMANDS
 from tests.arch.code import ROOT, listed
 
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "GLOSSARY.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "GLOSSARY.md", "SECURITY.md")
 _PATH = re.compile(r"[`(]((?:[\w.-]+/)+[\w.-]+\.\w+|[A-Z]+\.md)[`)]")
 _COMMAND = re.compile(r"(?:^ {4}|`)farkeep (?:--home H )?([a-z]+(?: [a-z]+)?)", re.MULTILINE)
 _TARGET = re.compile(r"(?:^ {4}|`)make ([a-z-]+)", re.MULTILINE)
