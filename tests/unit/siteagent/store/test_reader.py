@@ -6,13 +6,17 @@ import threading
 
 import pytest
 
-from shared.errors import DamagedError, FarkeepError
+from shared.errors import DamagedError, FarkeepError, HostileError
 from shared.keyring import Keyring
 from siteagent.store import reader as reader_module
+from siteagent.store.delta import Base, BaseChunk, encode_base
+from siteagent.store.frame import ZSTD_DELTA
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import Row
 from siteagent.store.reader import SegmentReader
+from siteagent.store.segment import DATA, Sealer
+from siteagent.store.table import Frame, Table, encode_table
 from tests.support.homes import incompressible
 from tests.support.stores import RUN, MemoryPack, MemoryPacks, keyring, make_pack, seal_chunks
 
@@ -146,3 +150,31 @@ def test_several_threads_read_the_same(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def deltas_in_a_circle(keys: Keyring) -> tuple[SegmentReader, list[tuple[SegmentName, bytes]]]:
+    """Two delta frames that say to be of depth 1, each resting on the chunk of the other."""
+    names = [segment_name(RUN, number) for number in (1, 2)]
+    ids = [bytes((number,)) * 32 for number in (1, 2)]
+    sealer = Sealer(keys.site_id, keys.default_domain.id, keys.current, RUN)
+    sealed = []
+    for at in (0, 1):
+        other = names[1 - at]
+        base = Base((BaseChunk(other, ids[1 - at]),))
+        frame = Frame(ZSTD_DELTA, 100, 20, 1, encode_base(base, (other,)))
+        table = Table([frame], ids[at], [0], [100], [], (other,), tuple(names))
+        sealed.append(sealer.seal(DATA, at + 1, encode_table(table), [bytes(20)], (other,)))
+    pack, _, rows = make_pack(keys, PACK, sealed)
+    packs, spots = CountingPacks(), Spots()
+    packs.kept[PACK] = pack
+    spots.known = {row.name: Spot(PACK, row.offset, row.length, row.table_length) for row in rows}
+    return SegmentReader(packs, spots, keys), list(zip(names, ids, strict=True))
+
+
+def test_deltas_that_rest_on_each_other_are_refused(keys: Keyring) -> None:
+    reader, chunks = deltas_in_a_circle(keys)
+    for name, chunk_id in chunks:
+        with pytest.raises(HostileError, match="no shallower"):
+            reader.chunk(name, chunk_id)
+        with pytest.raises(HostileError, match="no shallower"):
+            reader.frame_closure(name, chunk_id)
