@@ -57,6 +57,8 @@ class Course:
         self.source, self.compared = folder / "source", 0
         description = trees.random_tree(seed, 60)
         build(description if _IS_ROOT else for_ordinary_user(description), self.source)
+        # A generated root may deny its own owner what comes next.
+        self.source.chmod(self.source.stat().st_mode & 0o7777 | 0o700)
         text, noise = Content(900_000, seed, Fill.TEXT), Content(1_500_000, seed + 1)
         build(Description(((b"logs", Folder()), (b"logs/text", File(text)), (b"logs/noise", File(noise)))),
               self.source / "large")  # fmt: skip
