@@ -12,10 +12,13 @@ What did not change for long is plain or shallow in the newest version already a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
+from shared.errors import DamagedError, HostileError
 from siteagent.store.catalog import Catalog
+from siteagent.store.entry import Entry
 
 DEPTH = 3
 """Deepest delta that is made (ARCHITECTURE.md has what four would save and cost)."""
@@ -54,14 +57,17 @@ class Ancestry:
         self._ancestors = ancestors
         self._catalogs: list[Catalog] | None = None
 
-    def catalogs(self) -> list[Catalog]:
-        """The catalogs in which something shallow enough should be found, best first."""
+    def versions(self, folder: bytes, name: bytes) -> Iterator[tuple[Catalog, Entry]]:
+        """Where something shallow enough of a file should be found, best first; what does not read is no ancestor."""
         if self._catalogs is None:
             ancestors = self._ancestors()
             nearest = [min(ancestors, key=lambda one: abs(one.generation - wanted))
                        for wanted in self._wanted if ancestors]  # fmt: skip
             self._catalogs = [one.open() for one in {one.generation: one for one in nearest}.values()]
-        return self._catalogs
+        for catalog in self._catalogs:
+            with suppress(DamagedError, HostileError):
+                if (entry := catalog.find(folder, name)) is not None:
+                    yield catalog, entry
 
 
 NONE = Ancestry(0, tuple)

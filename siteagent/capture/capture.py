@@ -308,8 +308,7 @@ class Capture:
         key = before.folder, before.name
 
         def older() -> list[OldVersion]:
-            found = [(one, one.find(*key)) for one in self._ancestry.catalogs()]
-            return [OldVersion(one, entry) for one, entry in found if entry is not None]
+            return [OldVersion(*version) for version in self._ancestry.versions(*key)]
 
         return Earlier(lambda: OldVersion(catalog, before), older, size)
 

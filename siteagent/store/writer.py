@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from msgspec import Struct
@@ -162,8 +163,13 @@ class StoreWriter:
     def base_of(self, chunks: Sequence[BaseChunk], head_trim: int = 0, tail_trim: int = 0) -> FoundBase | None:
         """The base made of these chunks with all that it rests on.
 
-        None when there is one that must not be used or rests too deep, or when a bound would be passed.
+        None when there is one that must not be used, does not read or rests too deep, or when a bound would be passed.
         """
+        with suppress(DamagedError, HostileError):
+            return self._base_of(chunks, head_trim, tail_trim)
+        return None
+
+    def _base_of(self, chunks: Sequence[BaseChunk], head_trim: int, tail_trim: int) -> FoundBase | None:
         closure: set[SegmentName] = set()
         depth = 0
         for chunk in chunks:

@@ -98,6 +98,9 @@ SABOTAGES = (
     Sabotage("damaged segments are relied on", "siteagent/salvage.py",
       "    damaged = set(home.ledger.history().damaged)", "    damaged = set[bytes]()", f"{_JOBS}/test_verify.py "
       f"{_JOBS}/test_verify_files.py {_JOBS}/test_prune_damage.py"),
+    Sabotage("an older snapshot that does not read ends a backup", "siteagent/capture/ancestry.py",
+      "            with suppress(DamagedError, HostileError):", "            with suppress(ZeroDivisionError):",
+      f"{_INVARIANTS}/test_11_damage_is_contained.py"),
     Sabotage("a sweep does not wait for older leases", "siteagent/jobs/sweep.py",
       "        home.leases.wait_until_clear(newest, home.access.wait_s)\n", "", f"{_JOBS}/test_prune_beside.py"),
     Sabotage("a backup holds no lease", "siteagent/jobs/backup.py",
