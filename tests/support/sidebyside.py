@@ -6,6 +6,7 @@ What a backup would find again lies where a prune is about to take it away: "onl
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 from collections import Counter
@@ -49,7 +50,7 @@ class SideBySide:
         self._head = (folder / "home.head").read_bytes()
         self._truth: Truth = dict(self.days.truth)
         self._now_ns = self.place.clock.time_ns
-        self._restored = 0
+        self._numbers = itertools.count()
         self.can_punch = True
         self._is_recalled = False
 
@@ -191,8 +192,7 @@ class SideBySide:
         return "restored" if None not in entries else "not there"
 
     def _restore_one(self, home: Home, entry: SnapshotEntry) -> None:
-        self._restored += 1
-        target = self._folder / "restored" / str(self._restored)
+        target = self._folder / "restored" / str(next(self._numbers))
         found = restore(home, [RestoreRequest(entry, b"/", str(target), "user", "host")])
         assert found.errors == []
         files = {b"/" + bytes(file.relative_to(target)): file.read_bytes() for file in target.rglob("*")
