@@ -184,6 +184,11 @@ class Keyring:
         return self.epoch(max(self._epochs))
 
     @property
+    def epochs(self) -> list[EpochKeys]:
+        """The keys of every key epoch, oldest first."""
+        return [self.epoch(number) for number in sorted(self._epochs)]
+
+    @property
     def default_domain(self) -> DomainKeys:
         """The keys of the site's own dedup domain."""
         return self.domain(next(iter(self._domains)))

@@ -36,7 +36,7 @@ from siteagent.restore import umask
 from siteagent.restore.crew import Alone, Crew, Processes
 from siteagent.restore.deletion import Extra, Spared, find_extra, remove
 from siteagent.restore.mark import Marks
-from siteagent.restore.messages import Answer, EpochSecrets, Setup
+from siteagent.restore.messages import Answer, Setup
 from siteagent.restore.preview import preview
 from siteagent.restore.restorer import Restorer, size_below
 from siteagent.restore.spots import encode_spots
@@ -218,11 +218,7 @@ def _crew(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Mappin
         return Alone(worker)
     needed = home.snapshots.segments(request.snapshot.id, request.snapshot.taken.reach)
     spots = encode_spots(_spots(home, needed))
-    epochs = [
-        EpochSecrets(keys.number, keys.seal_key, keys.manifest_key, keys.fact_key, keys.mark_key)
-        for keys in map(home.keyring.epoch, range(1, home.keyring.current.number + 1))
-    ]
-    setup = Setup(home.path, epochs, mapping.prefix, mapping.only_name, _chunk_key(home, request),
+    setup = Setup(home.path, home.keyring.epochs, mapping.prefix, mapping.only_name, _chunk_key(home, request),
                   is_fresh, len(spots), home.successors.concerning(needed))  # fmt: skip
     try:
         return Processes(setup, spots, target, home.world.workers)

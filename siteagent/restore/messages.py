@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.epochkeys import EpochKeys
 from shared.secret import Secret
 
 
@@ -82,21 +83,11 @@ class Answer(msgspec.Struct, array_like=True):
         self.hostile += other.hostile
 
 
-class EpochSecrets(Secret, frozen=True):
-    """The keys of one key epoch, as sent to a worker."""
-
-    number: int
-    seal_key: bytes
-    manifest_key: bytes
-    fact_key: bytes
-    mark_key: bytes
-
-
 class Setup(Secret, frozen=True):
     """The first message to a worker process."""
 
     home: str
-    epochs: list[EpochSecrets]
+    epochs: list[EpochKeys]
     prefix: bytes
     only_name: bytes
     chunk_key: bytes

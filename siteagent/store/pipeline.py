@@ -86,10 +86,8 @@ class SealingKeys(Secret, frozen=True):
 
     def setup(self, run: bytes, memory_bytes: int) -> Setup:
         """The first message to a sealing process."""
-        epoch = self.epoch
-        secrets = (epoch.seal_key, epoch.manifest_key, epoch.fact_key, epoch.mark_key)
-        return Setup(self.site, self.domain, run, epoch.number, secrets,
-                     {str(kind): key for kind, key in self.id_keys.items()}, memory_bytes)
+        return Setup(self.site, self.domain, run, self.epoch, {str(kind): key for kind, key in self.id_keys.items()},
+                     memory_bytes)  # fmt: skip
 
 
 def _typed(error: BaseException) -> BaseException:

@@ -30,8 +30,7 @@ class Setup(Secret, frozen=True):
     site: bytes
     domain: bytes
     run: bytes
-    epoch: int
-    keys: tuple[bytes, bytes, bytes, bytes]
+    epoch: EpochKeys
     id_keys: dict[str, bytes]
     memory_bytes: int
 
@@ -74,7 +73,7 @@ def place(sealed: Sealed, memory: memoryview) -> Reply:
     return Reply((header, table, body), sealed.digest, (frame.codec, frame.plain_bytes, frame.stored_bytes))
 
 
-def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -> Callable[[Request], list[Reply]]:
+def _answer(setup: Setup, sealer: Sealer, memory: memoryview) -> Callable[[Request], list[Reply]]:
     def answer(request: Request) -> list[Reply]:
         load = Load(request.kind, request.number, request.ids, request.lengths, request.sides)
         out = memory[request.out : request.out + request.out_size]
@@ -83,7 +82,7 @@ def _answer(setup: Setup, keys: EpochKeys, sealer: Sealer, memory: memoryview) -
             if request.frame is None:
                 plain = memory[request.start : request.start + request.size]
                 return [place(seal_load(sealer, load, plain, id_key), out)]
-            check_stored(out, load, Frame(*request.frame), keys, id_key)
+            check_stored(out, load, Frame(*request.frame), setup.epoch, id_key)
             return [Reply()]
         except FarkeepError as error:
             return [Reply(error=str(error))]
@@ -95,8 +94,7 @@ def main() -> int:
     """Serve until the requests end."""
     setup: Setup | None = receive(REQUESTS, Setup)
     if setup is not None:
-        keys = EpochKeys(setup.epoch, *setup.keys)
-        sealer = Sealer(setup.site, setup.domain, keys, setup.run)
+        sealer = Sealer(setup.site, setup.domain, setup.epoch, setup.run)
         with mmap.mmap(MEMORY, setup.memory_bytes) as shared, memoryview(shared) as memory:
-            serve(Request, _answer(setup, keys, sealer, memory))
+            serve(Request, _answer(setup, sealer, memory))
     return 0

@@ -268,7 +268,7 @@ def test_every_value_with_a_secret_in_it_shows_its_name_only() -> None:
         ):
             assert issubclass(kind, Secret), kind
             checked.add(kind.__name__)
-    assert checked >= {"Access", "KeyFile", "EpochKeys", "EpochSecrets", "DomainKeys", "RecoveryKeys", "SealingKeys"}
+    assert checked >= {"Access", "KeyFile", "EpochKeys", "DomainKeys", "RecoveryKeys", "SealingKeys"}
     assert "word" not in repr(ShareText("path", "some words"))
 
 

@@ -21,7 +21,7 @@ KEY = b"xyzzy secret words: thirty-two.."
 EPOCH = EpochKeys(1, KEY, KEY, KEY, KEY)
 DOMAIN = DomainKeys(b"d", KEY, KEY, KEY)
 VALUES = [EPOCH, DOMAIN, KeyFile(b"s", KEY), RecoveryKeys(KEY, b"p", Identity(KEY)), RunKeys(b"s", EPOCH, DOMAIN),
-          SealingKeys(b"s", b"d", EPOCH, {1: KEY}), Setup(b"s", b"d", b"r", 1, (KEY, KEY, KEY, KEY), {"1": KEY}, 9)]
+          SealingKeys(b"s", b"d", EPOCH, {1: KEY}), Setup(b"s", b"d", b"r", EPOCH, {"1": KEY}, 9)]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
