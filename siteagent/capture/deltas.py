@@ -9,7 +9,7 @@ against what stood in its place, as the *drift* of the last unchanged chunk tell
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from shared.sealing import keyed_id
@@ -18,7 +18,7 @@ from siteagent.capture.oldversion import OldVersion, Place
 from siteagent.store.chunker import MAX_BYTES, WHOLE_FILE_MAX_BYTES, Chunker
 from siteagent.store.chunklist import Piece
 from siteagent.store.delta import RUN_BYTES_MAX, BaseChunk
-from siteagent.store.pipeline import Encoding
+from siteagent.store.deltawork import DeltaLoad, Encoding
 from siteagent.store.writer import FoundBase, StoreWriter
 
 _MARGINS = 64 << 10, 192 << 10
@@ -35,16 +35,17 @@ class Awaited:
 
     def __init__(self, store: StoreWriter, ids: list[bytes], lengths: list[int], plain: bytes,
                  found: FoundBase) -> None:
-        self._store, self._ids, self._lengths, self._plain, self._found = store, ids, lengths, plain, found
-        self._encoding: Encoding = store.encode(plain, found)
+        self._store, self._found = store, found
+        self._load = DeltaLoad(plain, tuple(ids), tuple(lengths), found.base)
+        self._encoding: Encoding = store.encode(self._load)
 
     def settle(self) -> list[Piece]:
         """Wait for the delta and store it, or the chunks as they are when it does not win."""
-        packed = self._encoding.wait()
+        packed, load = self._encoding.wait(), self._load
         if packed is None:
-            return list(put_plain(self._store, self._ids, self._lengths, self._plain))
-        name = self._store.put_delta(self._ids, self._lengths, packed, self._found)
-        return [Piece(chunk_id, length, name) for chunk_id, length in zip(self._ids, self._lengths, strict=True)]
+            return list(put_plain(self._store, load.ids, load.lengths, load.plain))
+        name = self._store.put_delta(load.ids, load.lengths, packed, self._found)
+        return [Piece(chunk_id, length, name) for chunk_id, length in zip(load.ids, load.lengths, strict=True)]
 
     @property
     def is_ready(self) -> bool:
@@ -52,7 +53,8 @@ class Awaited:
         return self._encoding.done.is_set()
 
 
-def put_plain(store: StoreWriter, ids: list[bytes], lengths: list[int], plain: bytes | bytearray) -> Iterator[Piece]:
+def put_plain(store: StoreWriter, ids: Sequence[bytes], lengths: Sequence[int],
+              plain: bytes | bytearray) -> Iterator[Piece]:
     """Store chunks as they are, unless they came there meanwhile."""
     view, at = memoryview(plain), 0
     for chunk_id, length in zip(ids, lengths, strict=True):

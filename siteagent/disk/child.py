@@ -7,6 +7,7 @@ line. A child ends when its requests end.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -23,6 +24,8 @@ from shared.errors import UnavailableError
 REQUESTS, REPLIES, FIRST_EXTRA = 3, 4, 5
 MESSAGE_MAX = 64 << 20
 _HIGH = 200
+_PIPE_BYTES = 16 << 10
+"""Where a system does not tell: what POSIX systems have at least."""
 _TUNABLES = ":".join((
     "glibc.malloc.hugetlb=1", "glibc.malloc.mmap_threshold=268435456", "glibc.malloc.trim_threshold=268435456",
     "glibc.malloc.top_pad=16777216",
@@ -124,6 +127,15 @@ class Child:
         if message is None:
             raise self._gone()
         return message
+
+    def has_answered(self) -> bool:
+        """True when `receive` would not wait."""
+        return bool(select.select([self._replies], [], [], 0)[0])
+
+    @property
+    def reply_room_bytes(self) -> int:
+        """How much the child can answer while nobody receives it."""
+        return fcntl.fcntl(self._replies, fcntl.F_GETPIPE_SZ) if hasattr(fcntl, "F_GETPIPE_SZ") else _PIPE_BYTES
 
     def _gone(self) -> UnavailableError:
         return UnavailableError("a worker process ended before its work was done", subject=f"process {self.process}",

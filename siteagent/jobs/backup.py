@@ -47,6 +47,8 @@ from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, unusable_segments
 from siteagent.sources.base import SourceError, View
 from siteagent.store.catalog import Root
+from siteagent.store.deltahelper import DeltaHelper
+from siteagent.store.deltaprocess import DeltaSetup
 from siteagent.store.names import SegmentName
 from siteagent.store.reach import Reach, encode_reach, new_reach
 from siteagent.store.writer import RunKeys, StoreWriter
@@ -97,6 +99,9 @@ class _Run:
         self.store = StoreWriter(home.packs, home.index, home.reader, keys, self._lease, home.cited,
                                  home.world.randomness, home.world.workers, home.world.starts_processes,
                                  home.world.pack_bytes)  # fmt: skip
+        if home.world.starts_processes:
+            setup = DeltaSetup(home.path, home.keyring.epochs, self.store.chunk_key)
+            self.store.lend_deltas(DeltaHelper(setup, home.reader))
         home.ledger.checkpoint()
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)

@@ -4,8 +4,9 @@ From small to large: `chunker` cuts files into chunks; `frame` compresses chunks
 ones; `table` lists a segment's chunks and frames; `segment` seals up to 1 MiB of frames; `pack` is a file of
 segments, kept by `packs`; `page`, `boundary`, `chunklist`, `catalogbuilder` and `catalog` are the tree of a snapshot;
 `reach` is the set of segments a snapshot needs; `snapshots` keeps manifests and reaches. `index` finds chunks and
-segments and may be lost at any time. `writer`, `stream`, `deltastream`, `pipeline`, `sealwork`, `sealhelper`,
-`sealprocess` and `packwriter` are the way in, `opened` and `reader` are the way out.
+segments and may be lost at any time. `writer`, `stream`, `deltastream`, `pipeline`, `sealwork`, `deltawork` and
+`packwriter` are the way in (`sealhelper`, `deltahelper`: with processes `sealprocess`, `deltaprocess`, which are sent
+their keys, `sentkeys`), `opened` and `reader` are the way out.
 `scrub` and `packwalk` check segments and packs, `treecheck` and `listcheck` catalogs, `trace` tells what damage means;
 `nameruns` and `nameset` hold many names in few bytes. `catalogdiff` compares catalogs, `catalogsearch` searches many.
 `clearing` and `holes` remove packs and stretches of packs, `liveness` finds what is still used;

@@ -21,14 +21,16 @@ from shared.errors import DamagedError, HostileError
 from shared.secret import Secret
 from siteagent.disk.disk import Buffer
 from siteagent.disk.local import write_error
-from siteagent.store.delta import Base, compress_delta, dictionary_of
+from siteagent.store.delta import Base
+from siteagent.store.deltahelper import DeltaHelper
+from siteagent.store.deltawork import DeltaLoad, Encoding, make_delta
 from siteagent.store.frame import RAW
 from siteagent.store.names import SegmentName, segment_name, shown_segment
 from siteagent.store.packwriter import PackWriter, StoredSegment
 from siteagent.store.sealhelper import SealHelper, SharedMemory, Slot
 from siteagent.store.sealprocess import Setup
 from siteagent.store.sealwork import Load, check_opens, check_stored, seal_load
-from siteagent.store.segment import Sealer
+from siteagent.store.segment import DATA, Sealer
 from siteagent.store.table import Frame, Table, encode_table
 
 _LONG_RUN_SEGMENTS = 6
@@ -47,20 +49,6 @@ class ReadyMade(Struct):
     bases: list[SegmentName]
     closure: list[SegmentName]
     digest: blake3 = field(default_factory=blake3)
-
-
-class Encoding(Struct, eq=False):
-    """A delta frame being made: `wait` gives the frame, or None when it does not win or its base does not read."""
-
-    plain: bytes
-    base: Base
-    packed: bytes | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def wait(self) -> bytes | None:
-        """The delta frame, once it is made."""
-        self.done.wait()
-        return self.packed
 
 
 class Filled(Struct):
@@ -113,6 +101,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._submitted = 0
         self.incompressible_bytes = 0
+        self.delta_helper: DeltaHelper | None = None
         for slot in self._memory.slots:
             self._free.put(slot)
         self._threads = [threading.Thread(target=self._work, name=f"seal-{n}", daemon=True) for n in range(count)]
@@ -130,25 +119,25 @@ class Pipeline:
         self._submitted += 1
         self._jobs.put(filled)
 
-    def encode(self, plain: bytes, base: Base) -> Encoding:
-        """Have a delta frame made: a large one by a worker, a small one at once.
+    def encode(self, load: DeltaLoad) -> Encoding:
+        """Have a delta frame made: a large one by a worker, a small one by another process or at once.
 
         Handing the interpreter's lock to and fro costs more than a small one itself (ARCHITECTURE.md).
         """
         self._raise_failure()
-        encoding = Encoding(plain, base)
-        if len(plain) < _WORTH_A_WORKER_BYTES:
-            self._encode(encoding)
-            encoding.done.set()
-        else:
+        encoding = Encoding(load)
+        if len(load.plain) >= _WORTH_A_WORKER_BYTES:
             self._jobs.put(encoding)
+        elif self.delta_helper is None or not self.delta_helper.take(encoding):
+            self._encode(encoding)
         return encoding
 
     def _encode(self, encoding: Encoding) -> None:
+        packed, load = None, encoding.load
         # A base that does not read is noted as damaged by the reader; what should have rested on it is kept whole.
         with suppress(DamagedError, HostileError):
-            dictionary = dictionary_of(encoding.base, self._plains(encoding.base))
-            encoding.packed = compress_delta(encoding.plain, dictionary)
+            packed = make_delta(load, self._plains(load.base), self._keys.id_keys[DATA])
+        encoding.settle(packed)
 
     def drain(self) -> None:
         """Wait until everything that was submitted is stored; raises what a worker failed with."""
@@ -161,6 +150,8 @@ class Pipeline:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+        if self.delta_helper is not None:
+            self.delta_helper.close()
         self._memory.close()
 
     def _raise_failure(self) -> None:

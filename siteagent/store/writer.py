@@ -21,14 +21,16 @@ from shared.randomness import Randomness
 from shared.sealing import keyed_id
 from shared.secret import Secret
 from siteagent.store.delta import BASE_CHUNKS_MAX, Base, BaseChunk, compress_delta, dictionary_of
+from siteagent.store.deltahelper import DeltaHelper
 from siteagent.store.deltastream import DeltaStream
+from siteagent.store.deltawork import DeltaLoad, Encoding
 from siteagent.store.index import Index
 from siteagent.store.leases import Lease
 from siteagent.store.names import RUN_BYTES, SegmentName, run_of
 from siteagent.store.pack import PACK_BYTES, Cited
 from siteagent.store.packs import Packs
 from siteagent.store.packwriter import PackWriter
-from siteagent.store.pipeline import Encoding, Pipeline, SealingKeys
+from siteagent.store.pipeline import Pipeline, SealingKeys
 from siteagent.store.reader import SegmentReader
 from siteagent.store.segment import CATALOG, DATA
 from siteagent.store.stream import Stream
@@ -183,9 +185,13 @@ class StoreWriter:
         is_allowed = 0 < len(chunks) <= BASE_CHUNKS_MAX and len(closure) <= CLOSURE_MAX
         return FoundBase(base, closure) if is_allowed and len(base.segments()) <= BASES_MAX else None
 
-    def encode(self, plain: bytes, found: FoundBase) -> Encoding:
+    def lend_deltas(self, helper: DeltaHelper) -> None:
+        """Have the deltas of small files made by another process; it is ended with this writer."""
+        self._pipeline.delta_helper = helper
+
+    def encode(self, load: DeltaLoad) -> Encoding:
         """Have chunks compressed against a base."""
-        return self._pipeline.encode(plain, found.base)
+        return self._pipeline.encode(load)
 
     def put_delta(self, ids: Sequence[bytes], lengths: Sequence[int], packed: bytes, found: FoundBase) -> SegmentName:
         """Store the new chunks of a delta frame; returns their segment."""

@@ -18,11 +18,13 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import FarkeepError
+from siteagent.capture import deltas
 from siteagent.disk.disk import Buffer
 from siteagent.home import Home
 from siteagent.jobs import backup as backup_job
 from siteagent.jobs.verify import verify
-from siteagent.store import packwriter, pipeline, sealhelper, sealwork, segment, writer
+from siteagent.store import deltawork, packwriter, pipeline, sealhelper, sealwork, segment, writer
+from siteagent.store.deltawork import DeltaLoad
 from siteagent.store.packs import FolderSink
 from tests.support.homes import Place, contents, incompressible, newest
 from tests.support.tally import Tally
@@ -118,6 +120,10 @@ def _sealed(monkeypatch: pytest.MonkeyPatch, flip: Flip) -> None:
     monkeypatch.setattr(segment.Sealer, "seal", seal)
 
 
+def _delta_load(monkeypatch: pytest.MonkeyPatch, flip: Flip) -> None:
+    monkeypatch.setattr(deltas, "DeltaLoad", lambda plain, *about: DeltaLoad(flip(plain), *about))
+
+
 def _delta_slot(monkeypatch: pytest.MonkeyPatch, flip: Flip) -> None:
     plain = pipeline.Pipeline._store_made
 
@@ -140,6 +146,7 @@ REFUSED: dict[str, Seam] = {
     "what is read back from the disk": _read_back,
     "the header of a pack": _pack_header,
     "the trailer of a pack": _result(packwriter, "encode_trailer", lambda flip: flip),
+    "chunks of a delta, before it is made": _delta_load,
     "delta frames in their slot": _delta_slot,
     "a manifest": _result(backup_job, "encode_manifest", lambda flip: flip),
     "a reach": _result(backup_job, "encode_reach", lambda flip: flip),
@@ -149,7 +156,7 @@ NEVER_WRONG: dict[str, Seam] = {
     "the output of the compressor":
         _result(sealwork, "compress_frame", lambda flip: lambda made: (made[0], flip(made[1]))),
     "a delta of pages": _result(writer, "compress_delta", lambda flip: lambda made: made and flip(made)),
-    "a delta of a file": _result(pipeline, "compress_delta", lambda flip: lambda made: made and flip(made)),
+    "a delta of a file": _result(deltawork, "compress_delta", lambda flip: lambda made: made and flip(made)),
 }  # fmt: skip
 """Where memory changes, and at the latest whoever reads is told."""
 

@@ -53,6 +53,9 @@ SABOTAGES = (
       "        if not pack.is_sound:\n            _discard(pack)\n            return\n", "", f"{_STORE}/test_writer.py"),
     Sabotage("what is written is not read back", "siteagent/store/packwriter.py",
       "            check(pack.sink.read_at(offset, length))", "            pass", f"{_STORE}/test_writer.py"),
+    Sabotage("memory that changes before a delta is made goes unseen", "siteagent/store/deltawork.py",
+      "    return packed if _is_kept(load, id_key) else None", "    return packed",
+      f"{_INVARIANTS}/test_10_sealed_data_is_opened_again.py"),
     # Names and seals.
     Sabotage("a run is used again", "siteagent/store/writer.py",
       "        self.run = randomness.bits(RUN_BYTES)", "        self.run = bytes(RUN_BYTES)",

@@ -20,7 +20,8 @@ from shared.facts import Fact
 from siteagent.disk.local import LocalDisk
 from siteagent.home import Home
 from siteagent.store import leases as leases_module
-from siteagent.store.pipeline import Encoding, Filled, Pipeline
+from siteagent.store.deltawork import Encoding
+from siteagent.store.pipeline import Filled, Pipeline
 
 Choose = Callable[[Sequence[str], str], str]
 """From the names of the jobs that could go on and the one that went last: who goes on."""
