@@ -28,12 +28,6 @@ _EXAMPLES = settings(max_examples=300 if _IS_LONG else 15,
                      suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with scratch_folder() as folder, open_site(folder) as opened:

@@ -32,7 +32,7 @@ def machine_of(machine: Machine) -> Iterator[Callable[[], Machine]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> Iterator[Machine]:
     """A machine in memory where there is such a place: durability is kept book of, not asked of this disk.
 
     It has one sealing thread, keeps the projection of its log after every command, and what is restored here need not
@@ -40,7 +40,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     """
     monkeypatch.setattr("siteagent.ledger.ledger.CACHED_TAIL_FACTS", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
     base = _MEMORY if os.access(_MEMORY, os.W_OK) else tmp_path
     folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=base))
     yield Machine(folder)

@@ -31,10 +31,9 @@ _SHORT, _LONG = 40, 100_000
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_no_real_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_thread_and_no_real_sync(monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> None:
     """One sealing thread that a job waits for; and what is restored here need not outlive this machine."""
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
     seal_at_once(monkeypatch)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.restore.filewriter import FileWriter
 from siteagent.restore.restorer import Restorer
 from tests.support import trees
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Fill, Folder, for_ordinary_user
 from tests.support.homes import forget
 from tests.support.mutate import mutate
@@ -26,6 +25,7 @@ from tests.support.tally import Tally
 from tests.support.trips import Site, open_site
 from tests.support.walker import AS_ORDINARY_USER, Ignore, Kind, Tree, compare, describe
 
+pytestmark = pytest.mark.usefixtures("no_sync_of_restores")
 _IS_ROOT = os.geteuid() == 0
 _IGNORED = frozenset({Ignore.SOCKETS}) if _IS_ROOT else frozenset({Ignore.SOCKETS, *AS_ORDINARY_USER})
 ROUNDS, EDITS = 5, 30
@@ -35,18 +35,6 @@ def below(folder: Path, pattern: str) -> list[Path]:
     """Files by name, in order, as deep as a path can name them (`rglob` may raise there)."""
     return sorted(Path(above, name) for above, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern))
 
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_folder() as folder:
-        yield folder
 
 
 class Course:
@@ -123,11 +111,11 @@ class Course:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_every_kept_snapshot_of_a_changing_source(number: int, scratch: Path, seed: int, is_long_run: bool,
+def test_every_kept_snapshot_of_a_changing_source(number: int, folder: Path, seed: int, is_long_run: bool,
                                                   tally: Tally) -> None:  # fmt: skip
     """Edits, deltas, moves, forgetting, pruning and compaction in any order, and everything restored after each."""
-    with open_site(scratch) as site:
-        course = Course(scratch, site, 100 * seed + number)
+    with open_site(folder) as site:
+        course = Course(folder, site, 100 * seed + number)
         print(f"seed {course.seed}")
         for _ in range(40 if is_long_run else ROUNDS):
             course.back_up()
@@ -139,11 +127,11 @@ def test_every_kept_snapshot_of_a_changing_source(number: int, scratch: Path, se
 
 
 @pytest.mark.parametrize("has_earlier", [False, True])
-def test_a_restore_that_was_broken_off_anywhere_is_completed_by_the_next(has_earlier: bool, scratch: Path, seed: int,
+def test_a_restore_that_was_broken_off_anywhere_is_completed_by_the_next(has_earlier: bool, folder: Path, seed: int,
                                                                          is_long_run: bool, tally: Tally) -> None:
     """Broken off after so many files, parts and folders; over nothing, and over an older snapshot."""
-    with open_site(scratch) as site:
-        course = Course(scratch, site, seed)
+    with open_site(folder) as site:
+        course = Course(folder, site, seed)
         course.back_up()
         older = next(iter(course.kept))
         course.edit()
@@ -151,7 +139,7 @@ def test_a_restore_that_was_broken_off_anywhere_is_completed_by_the_next(has_ear
         newest = list(course.kept)[-1]
         points, step, is_over = 0, 0, False
         while not is_over:
-            target = scratch / f"target {step}"
+            target = folder / f"target {step}"
             if has_earlier:
                 course.restore(older, os.fsencode(course.source), target)
             is_over = not break_off(course, newest, target, step)

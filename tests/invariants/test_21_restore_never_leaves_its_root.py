@@ -50,13 +50,8 @@ from tests.support.tarcheck import leads_out
 from tests.support.untouched import untouched
 from tests.support.walker import compare, describe
 
+pytestmark = pytest.mark.usefixtures("no_sync_of_restores")
 KINDS = ("file", "large", "linked", "folder", "link")
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
 
 
 @pytest.fixture
