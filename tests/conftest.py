@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.build import scratch_folder
 from tests.support.places import remove_tree
+from tests.support.scratch import scratch_folder
 from tests.support.tally import Tally, counting, tallied
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")

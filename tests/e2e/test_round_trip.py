@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import strategies, trees
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, for_ordinary_user
 from tests.support.mutate import mutate
 from tests.support.ordinary import DONE, round_trips, run_as_nobody
+from tests.support.scratch import scratch_folder
 from tests.support.trips import Site, open_site
 from tests.support.walker import AS_ORDINARY_USER, Ignore, Kind, compare, describe
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 
 from tests.support.machine import Machine
 from tests.support.places import remove_tree
-
-_MEMORY = Path("/dev/shm")
+from tests.support.scratch import memory, scratch_folder
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def machine_of(machine: Machine) -> Iterator[Callable[[], Machine]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> Iterator[Machine]:
+def machine(monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> Iterator[Machine]:
     """A machine in memory where there is such a place: durability is kept book of, not asked of this disk.
 
     It has one sealing thread, keeps the projection of its log after every command, and what is restored here need not
@@ -40,7 +38,5 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sync_of_restores
     """
     monkeypatch.setattr("siteagent.ledger.ledger.CACHED_TAIL_FACTS", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    base = _MEMORY if os.access(_MEMORY, os.W_OK) else tmp_path
-    folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=base))
-    yield Machine(folder)
-    remove_tree(folder)
+    with scratch_folder(memory()) as folder:
+        yield Machine(folder)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +19,11 @@ from siteagent.jobs.repair_index import repair_index
 from siteagent.restore import umask
 from tests.support.exploration import Path as Order
 from tests.support.exploration import at_random, explore
-from tests.support.places import remove_tree
+from tests.support.scratch import memory, scratch_folder
 from tests.support.sidebyside import Job, SideBySide
 from tests.support.steps import Steps, seal_at_once
 from tests.support.tally import Tally
 
-_MEMORY = Path("/dev/shm")
 _SHORT, _LONG = 40, 100_000
 
 
@@ -39,9 +36,8 @@ def one_thread_and_no_real_sync(monkeypatch: pytest.MonkeyPatch, no_sync_of_rest
 
 @pytest.fixture
 def site() -> Iterator[SideBySide]:
-    folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
-    yield SideBySide(folder)
-    remove_tree(folder)
+    with scratch_folder(memory()) as folder:
+        yield SideBySide(folder)
 
 
 def jobs_of(site: SideBySide, *names: str) -> dict[str, Job]:

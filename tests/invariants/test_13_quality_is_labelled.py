@@ -17,10 +17,10 @@ from shared.errors import FarkeepError, RefusedError
 from shared.tree import CHANGED, FILE, UNREADABLE
 from siteagent.jobs.backup import BackupRequest, BackupResult, back_up
 from siteagent.sources.command import CommandView
-from tests.support.build import scratch_folder
 from tests.support.homes import contents
 from tests.support.inside import quick_driver
 from tests.support.interposed import interposed
+from tests.support.scratch import scratch_folder
 from tests.support.tally import Tally
 from tests.support.trips import Site, open_site
 

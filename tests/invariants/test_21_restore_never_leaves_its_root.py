@@ -36,7 +36,7 @@ from siteagent.store.page import (
 )
 from siteagent.store.writer import StoreWriter
 from tests.support import hostile_names
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder, Metadata, Symlink
 from tests.support.forged import CONTENT, forge_root, forge_rows, forged_entry
 from tests.support.forged_lies import HARMLESS, LIES
@@ -45,6 +45,7 @@ from tests.support.inside import quick_driver
 from tests.support.interposed import interposed
 from tests.support.ordinary import DONE, foreign_files, run_as_nobody
 from tests.support.restores import TYPED, Stage, read_every_way, restored, staged, verified
+from tests.support.scratch import scratch_folder
 from tests.support.tally import Tally
 from tests.support.tarcheck import leads_out
 from tests.support.untouched import untouched

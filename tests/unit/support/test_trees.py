@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.support import oddities, strategies, trees
-from tests.support.build import LeftOut, build, scratch_folder
+from tests.support.build import LeftOut, build
 from tests.support.descriptions import (
     Content,
     Description,
@@ -27,6 +27,7 @@ from tests.support.descriptions import (
     for_ordinary_user,
 )
 from tests.support.mutate import mutate
+from tests.support.scratch import scratch_folder
 from tests.support.walker import Entry, Kind, Tree, compare, describe
 
 KINDS = {Folder: Kind.FOLDER, File: Kind.FILE, Symlink: Kind.SYMLINK, Fifo: Kind.FIFO, Socket: Kind.SOCKET}
