@@ -11,6 +11,7 @@ import pytest
 from tests.support.machine import Machine
 from tests.support.places import remove_tree
 from tests.support.scratch import memory, scratch_folder
+from tests.support.small_home import SmallHome
 
 
 @pytest.fixture
@@ -40,3 +41,25 @@ def machine(monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> Itera
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     with scratch_folder(memory()) as folder:
         yield Machine(folder)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
+    """The small home of the tests of one file."""
+    return SmallHome(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def small(made_once: SmallHome, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
+          tmp_path: Path) -> Iterator[SmallHome]:
+    """A home with every kind of file, as it was made whatever earlier tests did to it.
+
+    Jobs seal in one thread, so that packs are in the same order in every run. The times and inode numbers of its source
+    are not the same, so a failing test leaves the home as it is then in `tmp_path`/damaged.
+    """
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    failed = request.session.testsfailed
+    yield made_once
+    if request.session.testsfailed > failed:
+        made_once.copy_to(tmp_path / "damaged")
+    made_once.put_back()

@@ -42,7 +42,11 @@ KINDS_BELOW = {"packs": "pack", "snapshots": "manifest", "reaches": "reach", "ch
 
 class SmallHome:
     """The home at `folder`/home and what lies beside it; `truth` is what every snapshot reads as, by id;
-    `swept` what those did that are gone; `strangers` are snapshots of a cloned home."""
+    `swept` what those did that are gone; `strangers` are snapshots of a cloned home.
+
+    Names, lengths and order are the same whenever it is made, but for the index, whose files a database names and
+    merges as it sees fit. What is in the catalog of the source's times and inode numbers is not.
+    """
 
     def __init__(self, folder: Path, *, label: str = "a small home") -> None:
         self.folder = folder
@@ -55,7 +59,7 @@ class SmallHome:
         self.older: dict[Path, bytes] = {}
         self.swept: dict[bytes, Read] = {}
         self.strangers: set[bytes] = set()
-        with patch.object(ledger, "CACHED_TAIL_FACTS", 5):
+        with patch.object(ledger, "CACHED_TAIL_FACTS", 5), patch.object(os, "cpu_count", lambda: 1):
             self._live(label)
         with self.place.open() as home:
             self.truth = read_all(home)
@@ -107,7 +111,7 @@ class SmallHome:
         for path, data in self.older.items():
             path.write_bytes(data)
         (self.place.source / "other").write_bytes(incompressible(label + "other", 20_000))
-        with self.place.open() as home:
+        with patch.object(os, "cpu_count", lambda: 1), self.place.open() as home:
             self.strangers = {self.place.backup(home).snapshot for _ in range(2)}
         cloned = {path: path.read_bytes() for path in self.paths()}
         (self.place.source / "other").unlink()
@@ -134,10 +138,12 @@ class SmallHome:
         answer = CommandLine(self.place.home, self.place.world)(*words)
         return answer.code, answer.stdout, answer.stderr
 
-    def copy_to(self, folder: Path) -> Path:
-        """The files as they are now in another folder; returns it."""
-        shutil.copytree(self.folder / "machine", folder)
-        return folder
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files as they are now into another folder."""
+        for path in self.paths():
+            copy = folder / path.relative_to(self.folder / "machine")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _spend_night(source: Path, label: str, night: int) -> None:
