@@ -218,13 +218,14 @@ _COARSE = ("ledger.record S", "leases.register", "leases.c", "home.arranging", "
 
 def test_seeded_orders_of_five_jobs(site: SideBySide, tally: Tally, is_long_run: bool, seed: int) -> None:
     jobs = jobs_of(site, "backup", "prune", "verify", "second", "restore")
-    count = 2_000 if is_long_run else 25
+    count, succeeded = 2_000 if is_long_run else 25, set[str]()
     for number in range(seed, seed + count):
         site.can_punch = number % 2 == 0
         try:
-            site.run(jobs, at_random(number), Steps(lambda label: label != "index.spot"))
+            succeeded |= site.run(jobs, at_random(number), Steps(lambda label: label != "index.spot")).succeeded()
         except AssertionError as error:
             raise AssertionError(f"again: FARKEEP_TEST_SEED={number}") from error
+    assert succeeded == jobs.keys()
     tally("random orders of five jobs", count)
 
 
@@ -244,10 +245,12 @@ def test_threads_as_they_come(site: SideBySide, tally: Tally, is_long_run: bool,
     monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
+    jobs = jobs_of(site, "backup", "prune", "verify", "second", "restore", "forgotten")
     rounds = 60 if is_long_run else 3
     try:
         for number in range(rounds):
-            site.run_free(jobs_of(site, "backup", "prune", "verify", "second", "restore", "forgotten"), seed + number)
+            # A prune may have to give up, and find nothing of what was forgotten left for a restore.
+            assert site.run_free(jobs, seed + number).succeeded() >= jobs.keys() - {"prune", "forgotten"}
     finally:
         sys.setswitchinterval(interval_s)
     tally("rounds of six jobs in threads", rounds)

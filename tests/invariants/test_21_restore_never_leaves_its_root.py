@@ -220,7 +220,7 @@ def test_a_folder_swapped_for_a_link_at_any_call_of_a_restore(swap: str, stage: 
     """Before each call of the system (a share of them in a short run), into a new folder and over an older copy."""
     top, points, is_lone = stage.folder / "top", 0, swap == "a link for another name"
     _tree(top, is_lone=is_lone)
-    entry = stage.site.snapshot(stage.site.back_up(top, name="top"))
+    entry, before = stage.site.snapshot(stage.site.back_up(top, name="top")), describe(stage.outside)
     for is_new in (True, False):
         at, total, step = 1, 1, 1
         while at <= total:
@@ -236,9 +236,9 @@ def test_a_folder_swapped_for_a_link_at_any_call_of_a_restore(swap: str, stage: 
 
             request = RestoreRequest(entry, os.fsencode(top), str(target), "user", "host", deletes=not is_new,
                                      deletes_unmarked=True)  # fmt: skip
-            with untouched(stage.outside), untouched(top), interposed(act, "siteagent.") as count:
+            with untouched(top), interposed(act, "siteagent.") as count:
                 restore(stage.site.home, [request])
-                act(-1)
+            assert compare(before, describe(stage.outside)) == []
             total, points = count[0], points + 1
             step = 1 if is_long_run or is_lone else max(1, total // 14)
             at += step

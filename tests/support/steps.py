@@ -99,6 +99,10 @@ class Steps:
         for thread in threads:
             thread.join()
 
+    def succeeded(self) -> set[str]:
+        """The jobs that ended without an error."""
+        return {name for name, job in self.jobs.items() if job.error is None}
+
     def run_free(self, jobs: Mapping[str, Callable[[], object]]) -> None:
         """Run all jobs without choosing; what they do is no step."""
         self.jobs = {name: _Job(name, work) for name, work in jobs.items()}
