@@ -12,6 +12,7 @@ from tests.support.machine import Machine
 from tests.support.places import remove_tree
 from tests.support.scratch import memory, scratch_folder
 from tests.support.small_home import SmallHome
+from tests.support.steps import seal_one_by_one
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ def small(made_once: SmallHome, monkeypatch: pytest.MonkeyPatch, request: pytest
           tmp_path: Path) -> Iterator[SmallHome]:
     """A home with every kind of file, as it was made whatever earlier tests did to it.
 
-    Jobs seal in one thread, so that packs are in the same order in every run. The times and inode numbers of its source
-    are not the same, so a failing test leaves the home as it is then in `tmp_path`/damaged.
+    Jobs seal one segment after the other, so that packs lie in one order. The times and inode numbers of the source
+    differ from run to run, so a failing test leaves the home as it is then in `tmp_path`/damaged.
     """
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    seal_one_by_one(monkeypatch)
     failed = request.session.testsfailed
     yield made_once
     if request.session.testsfailed > failed:

@@ -21,7 +21,7 @@ from tests.support.exploration import Path as Order
 from tests.support.exploration import at_random, explore
 from tests.support.scratch import memory, scratch_folder
 from tests.support.sidebyside import Job, SideBySide
-from tests.support.steps import Steps, seal_at_once
+from tests.support.steps import Steps, seal_one_by_one
 from tests.support.tally import Tally
 
 _SHORT, _LONG = 40, 100_000
@@ -30,8 +30,7 @@ _SHORT, _LONG = 40, 100_000
 @pytest.fixture(autouse=True)
 def one_thread_and_no_real_sync(monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> None:
     """One sealing thread that a job waits for; and what is restored here need not outlive this machine."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    seal_at_once(monkeypatch)
+    seal_one_by_one(monkeypatch)
 
 
 @pytest.fixture

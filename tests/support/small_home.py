@@ -11,7 +11,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
+
+import pytest
 
 from shared.errors import FarkeepError
 from shared.organisation import Organisation, create, encode_organisation
@@ -28,6 +29,7 @@ from siteagent.store.entry import Entry
 from siteagent.store.reader import SegmentReader
 from tests.support.command_line import CommandLine
 from tests.support.homes import Place, incompressible
+from tests.support.steps import seal_one_by_one
 
 WHO = Who("tester", "host")
 Read = dict[bytes, tuple[object, ...]]
@@ -59,7 +61,9 @@ class SmallHome:
         self.older: dict[Path, bytes] = {}
         self.swept: dict[bytes, Read] = {}
         self.strangers: set[bytes] = set()
-        with patch.object(ledger, "CACHED_TAIL_FACTS", 5), patch.object(os, "cpu_count", lambda: 1):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(ledger, "CACHED_TAIL_FACTS", 5)
+            seal_one_by_one(patched)
             self._live(label)
         with self.place.open() as home:
             self.truth = read_all(home)
@@ -111,7 +115,8 @@ class SmallHome:
         for path, data in self.older.items():
             path.write_bytes(data)
         (self.place.source / "other").write_bytes(incompressible(label + "other", 20_000))
-        with patch.object(os, "cpu_count", lambda: 1), self.place.open() as home:
+        with pytest.MonkeyPatch.context() as patched, self.place.open() as home:
+            seal_one_by_one(patched)
             self.strangers = {self.place.backup(home).snapshot for _ in range(2)}
         cloned = {path: path.read_bytes() for path in self.paths()}
         (self.place.source / "other").unlink()
