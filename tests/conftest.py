@@ -8,13 +8,14 @@ import os
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.places import remove_tree
+from tests.support.scratch import scratch_folder
 from tests.support.tally import Tally, counting, tallied
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -46,6 +47,19 @@ def is_long_run() -> bool:
 def tally(record_property: Callable[[str, object], None]) -> Tally:
     """Counts what a test tried, `tally("bit flips", 2000)`: the run's end says how many there were in all."""
     return counting(record_property)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A temporary folder that is removed whatever modes and path lengths were built in it."""
+    with scratch_folder() as made:
+        yield made
+
+
+@pytest.fixture
+def no_sync_of_restores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is restored need not outlive this machine."""
+    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
 
 
 @pytest.hookimpl(tryfirst=True)

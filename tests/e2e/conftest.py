@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, Fifo, File, Folder, HardLink, Metadata, Symlink
 from tests.support.trips import Site, open_site
 
@@ -26,15 +26,8 @@ TREE = Description((
 
 
 @pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with scratch_folder() as scratch:
-        yield scratch
+def no_sync(no_sync_of_restores: None) -> None:
+    """In no test of this folder."""
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import RefusedError
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder
 from tests.support.ordinary import DONE, excluded_by_the_system, run_as_nobody
+from tests.support.scratch import scratch_folder
 from tests.support.trips import Site
 from tests.support.untouched import untouched
 from tests.support.walker import compare, describe

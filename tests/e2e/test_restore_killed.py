@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from siteagent.disk.child import Child
 from tests.support import killed, stuck
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, Fifo, File, Folder, HardLink, Metadata, Symlink
 from tests.support.farkeep import Farkeep
 from tests.support.trees import wide_folder
@@ -31,12 +30,6 @@ TREE = Description((
     (b"sparse", File(Content(1 << 20, 6, extents=((65536, 131072),)))),
     (b"two", HardLink(b"one")),
 ))  # fmt: skip
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with scratch_folder() as scratch:
-        yield scratch
 
 
 @pytest.mark.parametrize("has_earlier", [False, True])

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import strategies, trees
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, for_ordinary_user
 from tests.support.mutate import mutate
 from tests.support.ordinary import DONE, round_trips, run_as_nobody
+from tests.support.scratch import scratch_folder
 from tests.support.trips import Site, open_site
 from tests.support.walker import AS_ORDINARY_USER, Ignore, Kind, compare, describe
 
@@ -26,12 +27,6 @@ _IS_LONG = os.environ.get("FARKEEP_TEST_LONG") == "1"
 _IGNORED = frozenset({Ignore.SOCKETS}) if _IS_ROOT else frozenset({Ignore.SOCKETS, *AS_ORDINARY_USER})
 _EXAMPLES = settings(max_examples=300 if _IS_LONG else 15,
                      suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
 
 
 @pytest.fixture(scope="module")

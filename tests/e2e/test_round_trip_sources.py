@@ -14,10 +14,11 @@ import pytest
 from siteagent.sources.base import Batch, Reader
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder, HardLink, Metadata, Symlink
 from tests.support.oddities import ACCESS_ACL
 from tests.support.ordinary import DONE, run_as_nobody, unreadable_files
+from tests.support.scratch import scratch_folder
 from tests.support.trips import Site
 from tests.support.walker import Ignore, compare, describe
 

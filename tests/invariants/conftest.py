@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from tests.support.machine import Machine
 from tests.support.places import remove_tree
-
-_MEMORY = Path("/dev/shm")
+from tests.support.scratch import memory, scratch_folder
+from tests.support.small_home import SmallHome
+from tests.support.steps import seal_one_by_one
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def machine_of(machine: Machine) -> Iterator[Callable[[], Machine]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def machine(monkeypatch: pytest.MonkeyPatch, no_sync_of_restores: None) -> Iterator[Machine]:
     """A machine in memory where there is such a place: durability is kept book of, not asked of this disk.
 
     It has one sealing thread, keeps the projection of its log after every command, and what is restored here need not
@@ -40,8 +40,27 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     """
     monkeypatch.setattr("siteagent.ledger.ledger.CACHED_TAIL_FACTS", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
-    base = _MEMORY if os.access(_MEMORY, os.W_OK) else tmp_path
-    folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=base))
-    yield Machine(folder)
-    remove_tree(folder)
+    with scratch_folder(memory()) as folder:
+        yield Machine(folder)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
+    """The small home of the tests of one file."""
+    return SmallHome(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def small(made_once: SmallHome, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
+          tmp_path: Path) -> Iterator[SmallHome]:
+    """A home with every kind of file, as it was made whatever earlier tests did to it.
+
+    Jobs seal one segment after the other, so that packs lie in one order. The times and inode numbers of the source
+    differ from run to run, so a failing test leaves the home as it is then in `tmp_path`/damaged.
+    """
+    seal_one_by_one(monkeypatch)
+    failed = request.session.testsfailed
+    yield made_once
+    if request.session.testsfailed > failed:
+        made_once.copy_to(tmp_path / "damaged")
+    made_once.put_back()

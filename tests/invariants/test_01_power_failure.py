@@ -7,7 +7,6 @@ model: the log, the index, the journal of the file system and what Farkeep write
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -17,10 +16,10 @@ import pytest
 
 from tests.support.places import remove_tree
 from tests.support.power_cut import Outcome, Plan, cut_power
+from tests.support.scratch import memory
 from tests.support.tally import Tally
 
 pytestmark = pytest.mark.needs_root
-_MEMORY = Path("/dev/shm")
 ORDERED = "data=ordered"
 HARSH = "data=writeback,noauto_da_alloc,commit=1"
 """Names may become durable before content, and ext4 does not mend what programs forget."""
@@ -31,8 +30,7 @@ MOMENTS = 32
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """In memory where there is such a place; kept when something did not hold."""
-    base = _MEMORY if os.access(_MEMORY, os.W_OK) else tmp_path
-    made = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=base))
+    made = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=memory(1 << 30) or tmp_path))
     yield made
     if not (made / "failed").exists():
         remove_tree(made)

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,11 @@ from siteagent.store.pack import PACK_BYTES
 from tests.support.farkeep import Farkeep
 from tests.support.killed_site import COMMANDS, KilledSite
 from tests.support.places import remove_tree
+from tests.support.scratch import memory, scratch_folder
 from tests.support.sessions import allocated, await_end, bytes_written, growth, members
 from tests.support.tally import Tally
 from tests.support.walker import compare, describe
 
-_MEMORY = Path("/dev/shm")
 _LEAST_BYTES = 1 << 30
 _PART = 5
 """Kills per test: each test has a site of its own, so that they run side by side."""
@@ -32,13 +31,10 @@ _SHORT_BYTES, _LONG_BYTES = 4 * PACK_BYTES - (6 << 20), 24 * PACK_BYTES
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """In memory where there is enough of it: a kill leaves what the kernel has, on whatever disk."""
-    figures = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
-    has_room = figures is not None and figures.f_bavail * figures.f_frsize > 6 * _LEAST_BYTES
-    made = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=_MEMORY if has_room else tmp_path))
-    yield made
-    remove_tree(made)
+    with scratch_folder(memory(6 * _LEAST_BYTES)) as made:
+        yield made
 
 
 @pytest.mark.parametrize("part", range(20 if os.environ.get("FARKEEP_TEST_LONG") == "1" else 2))

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +12,17 @@ import pytest
 
 from tests.support.places import remove_tree
 from tests.support.rewinds import Rewinds
+from tests.support.scratch import memory, scratch_folder
 from tests.support.tally import Tally
 
-MEMORY = Path("/dev/shm")
 MOVES = ("log", "mark", "log_and_mark", "log_and_index", "home", "home_and_mark", "packs", "no_log", "no_mark",
          "cut_log")  # fmt: skip
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=MEMORY if os.access(MEMORY, os.W_OK) else tmp_path))
-    yield made
-    remove_tree(made)
+def folder() -> Iterator[Path]:
+    with scratch_folder(memory()) as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", MOVES)

@@ -5,7 +5,6 @@ rule by more than it states (two days of a pause that nothing was recorded in), 
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -24,21 +23,19 @@ from siteagent.ledger.counted_time import PAUSE_MAX_NS
 from siteagent.ledger.state import SnapshotEntry
 from tests.support.days import pruned
 from tests.support.homes import incompressible
-from tests.support.places import remove_tree
+from tests.support.scratch import memory, scratch_folder
 from tests.support.tally import Tally
 from tests.support.wrongclock import DAY_NS, YEAR_NS
 from tests.support.wrongtimes import Wrong
 
 WHO = Who("user", "host")
 HOUR_NS = 3600 * 10**9
-MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
-def wrong(tmp_path: Path) -> Iterator[Wrong]:
-    folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=MEMORY if MEMORY.is_dir() else tmp_path))
-    yield Wrong(folder)
-    remove_tree(folder)
+def wrong() -> Iterator[Wrong]:
+    with scratch_folder(memory()) as folder:
+        yield Wrong(folder)
 
 
 def forget(wrong: Wrong, number: int = 0) -> bytes:
@@ -277,20 +274,18 @@ def test_a_clock_that_drifts_by_a_second_a_day_is_no_jump(wrong: Wrong, drift_ns
 # At random
 
 
-def test_a_walk_through_wrong_times(tmp_path: Path, seed: int, is_long_run: bool, tally: Tally) -> None:
+def test_a_walk_through_wrong_times(seed: int, is_long_run: bool, tally: Tally) -> None:
     """The true time is kept beside the clock: nothing goes before its waiting time and its holds are over by that."""
     steps = swept = 0
     for number in range(60 if is_long_run else 3):
-        folder = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=MEMORY if MEMORY.is_dir() else tmp_path))
-        try:
-            walk = _Walk(folder, seed + number)
-            steps += walk.run(40)
-            swept += walk.swept
-        except AssertionError as error:
-            error.add_note(f"seed {seed + number}")
-            raise
-        finally:
-            remove_tree(folder)
+        with scratch_folder(memory()) as folder:
+            try:
+                walk = _Walk(folder, seed + number)
+                steps += walk.run(40)
+                swept += walk.swept
+            except AssertionError as error:
+                error.add_note(f"seed {seed + number}")
+                raise
     assert swept, "nothing ever came to its end"
     tally("steps through wrong times", steps)
 

@@ -21,19 +21,12 @@ from siteagent.store.names import SegmentName
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
 from siteagent.store.segment import HEADER_BYTES
-from tests.support.examination import catalog_with, examine
+from tests.support.examination import catalog_with, examine, read_anew
 from tests.support.homes import newest
-from tests.support.small_home import WHO, SmallHome, read_around_damage, read_snapshot
+from tests.support.small_home import WHO, SmallHome, read_snapshot
 from tests.support.tally import Tally
 
 Place_ = tuple[bytes, bytes]
-SHORT_DAMAGES = 10
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
-    """A home with every kind of file; every test leaves it as it was."""
-    return SmallHome(tmp_path_factory.mktemp("contained"))
 
 
 def _segments(home: Home) -> list[SegmentName]:
@@ -88,20 +81,13 @@ def _reads(home: Home) -> dict[Place_, object]:
     """Everything that reads, by snapshot and path."""
     found: dict[Place_, object] = {}
     for entry in home.ledger.history().snapshots:
-        packs = FolderPacks(home.disk)
-        reader = SegmentReader(packs, home.index, home.keyring, home.successors)
-        try:
-            read, _, _ = read_around_damage(catalog_with(entry, reader), reader)
-        except FarkeepError:
-            read = {}
-        finally:
-            packs.close()
+        read, _, _ = read_anew(home, entry)
         found |= {(entry.id, path): value for path, value in read.items()}
     return found
 
 
-def _damage_segment(small: SmallHome, name: SegmentName, where: str) -> None:
-    """Change a byte of a segment's header, table or body, or lose the whole of it."""
+def _damage_segment(small: SmallHome, name: SegmentName, where: str) -> Path:
+    """Change a byte of a segment's header, table or body, or lose the whole of it; returns the pack."""
     with small.place.open() as home:
         spot = home.reader.spot(name)
     path = small.place.home / "packs" / f"{spot.pack_id.hex()}.pack"
@@ -112,6 +98,7 @@ def _damage_segment(small: SmallHome, name: SegmentName, where: str) -> None:
     else:
         data[spot.offset + at] ^= 4
     path.write_bytes(data)
+    return path
 
 
 def test_only_users_of_a_segment_suffer(small: SmallHome, seed: int, is_long_run: bool, tally: Tally) -> None:
@@ -171,7 +158,7 @@ def test_repair_removes_nothing_that_reads(
     damage: str, small: SmallHome, seed: int, is_long_run: bool, tally: Tally
 ) -> None:
     """What reads before each of the repairs reads afterwards, and reads the same."""
-    rounds = 40 if is_long_run else 2
+    rounds, found = 40 if is_long_run else 2, 0
     for number in range(rounds):
         DAMAGES[damage](small, random.Random(f"{seed} {damage} {number}"))
         before = _reads_if_it_opens(small)
@@ -181,22 +168,21 @@ def test_repair_removes_nothing_that_reads(
             gone = [key for key, value in before.items() if after.get(key) != value]
             assert not gone, f"{repair.__name__} lost {gone[:3]} and {len(gone)} in all"
             before = after
+        found += len(before)
         small.put_back()
+    assert found, "nothing was read after any of the repairs"
     tally("repairs after damage", 3 * rounds)
 
 
 def test_what_does_not_read_is_kept_too(small: SmallHome, tally: Tally) -> None:
     """A pack of which something is lost is set aside with all its bytes: another program may make more of them."""
-    path = _flip_in(small, "pack", random.Random(4))
     with small.place.open() as home:
-        name = next(name for name in _segments(home) if home.reader.spot(name).pack_id.hex() == path.stem)
-    small.put_back()
-    _damage_segment(small, name, "body")
+        name = _segments(home)[0]
+    path = _damage_segment(small, name, "body")
     damaged = path.read_bytes()
     _repair_packs(small)
     kept = [file for file in path.parent.iterdir() if file.read_bytes() == damaged]
     assert [file.suffix for file in kept] == [".aside"]
-    small.put_back()
     tally("repairs after damage", 1)
 
 
@@ -209,35 +195,25 @@ def _reads_if_it_opens(small: SmallHome) -> dict[Place_, object]:
 
 
 def _repair_index(small: SmallHome) -> None:
-    _quietly(lambda: _in_home(small, lambda home: repair_index(home)))
+    _try_in(small.place.open, repair_index)
 
 
 def _repair_packs(small: SmallHome) -> None:
     """Verify first: it records which segments are damaged."""
-    _quietly(lambda: _in_home(small, lambda home: verify(home, "read-data", who=WHO)))
-    _quietly(lambda: _in_home(small, lambda home: repair_packs(home, WHO)))
+    _try_in(small.place.open, lambda home: verify(home, "read-data", who=WHO))
+    _try_in(small.place.open, lambda home: repair_packs(home, WHO))
 
 
 def _repair_log(small: SmallHome) -> None:
-    def repair() -> None:
-        home = open_broken(small.place.access, "repair log", small.place.world)
-        try:
-            repair_log(home, WHO)
-        finally:
-            home.close()
-
-    _quietly(repair)
+    _try_in(lambda: open_broken(small.place.access, "repair log", small.place.world),
+            lambda home: repair_log(home, WHO))  # fmt: skip
 
 
-def _in_home(small: SmallHome, work: Callable[[Home], object]) -> None:
-    with small.place.open() as home:
-        work(home)
-
-
-def _quietly(work: Callable[[], object]) -> None:
-    """Typed errors are an answer: what was damaged may not let itself be repaired."""
+def _try_in(opened: Callable[[], Home], work: Callable[[Home], object]) -> None:
+    """Typed errors are an answer: what was damaged may not let itself be opened or repaired."""
     try:
-        work()
+        with opened() as home:
+            work(home)
     except FarkeepError as error:
         assert error.kind != "bug", error
 
@@ -252,6 +228,7 @@ def test_the_next_backup_of_an_intact_source_is_whole(
     for number in range(rounds):
         DAMAGES[damage](small, random.Random(f"{seed} heal {damage} {number}"))
         assert _is_next_backup_whole(small), number
+        small.put_back()
     tally("backups after damage", rounds)
 
 
@@ -263,25 +240,25 @@ def test_the_next_backup_is_whole_whatever_segment_is_damaged(small: SmallHome, 
         for where in ("table", "body"):
             _damage_segment(small, name, where)
             assert _is_next_backup_whole(small), (name, where)
+            small.put_back()
     tally("backups after damage", 2 * len(names))
 
 
 def _is_next_backup_whole(small: SmallHome) -> bool:
     truth = small.truth[list(small.truth)[-1]]
-    try:
-        with small.place.open() as home:
-            verify(home, "read-data", who=WHO)
-            small.place.backup(home)
-        with small.place.open() as home:
-            entry = newest(home)
-            found = read_snapshot(home.catalog(entry), home.reader)
-            report = verify(home, "read-data", who=WHO)
-    finally:
-        small.put_back()
+    with small.place.open() as home:
+        verify(home, "read-data", who=WHO)
+        small.place.backup(home)
+    with small.place.open() as home:
+        entry = newest(home)
+        found = read_snapshot(home.catalog(entry), home.reader)
+        report = verify(home, "read-data", who=WHO)
     is_same = {path: value[1:] for path, value in found.items()} == {path: value[1:] for path, value in truth.items()}
     return is_same and not any(entry.id in each.snapshots for each in report.damaged)
 
 
 def test_a_home_that_was_put_back_is_whole(small: SmallHome) -> None:
-    assert examine(small).is_harmless
+    _flip_in(small, "pack", random.Random(4)).unlink()
+    assert not examine(small).is_harmless
     small.put_back()
+    assert examine(small).is_harmless

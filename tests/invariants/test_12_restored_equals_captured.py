@@ -7,7 +7,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from siteagent.jobs.restore import RestoreRequest, restore
 from siteagent.restore.filewriter import FileWriter
 from siteagent.restore.restorer import Restorer
 from tests.support import trees
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Fill, Folder, for_ordinary_user
 from tests.support.homes import forget
 from tests.support.mutate import mutate
@@ -26,6 +25,7 @@ from tests.support.tally import Tally
 from tests.support.trips import Site, open_site
 from tests.support.walker import AS_ORDINARY_USER, Ignore, Kind, Tree, compare, describe
 
+pytestmark = pytest.mark.usefixtures("no_sync_of_restores")
 _IS_ROOT = os.geteuid() == 0
 _IGNORED = frozenset({Ignore.SOCKETS}) if _IS_ROOT else frozenset({Ignore.SOCKETS, *AS_ORDINARY_USER})
 ROUNDS, EDITS = 5, 30
@@ -35,18 +35,6 @@ def below(folder: Path, pattern: str) -> list[Path]:
     """Files by name, in order, as deep as a path can name them (`rglob` may raise there)."""
     return sorted(Path(above, name) for above, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern))
 
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_folder() as folder:
-        yield folder
 
 
 class Course:
@@ -100,50 +88,52 @@ class Course:
         request = RestoreRequest(entry, path, str(target), "user", "host", deletes=deletes, deletes_unmarked=deletes)
         assert restore(self.site.home, [request]).errors == []
 
-    def check(self) -> None:
+    def differences(self) -> list[str]:
         """Every kept snapshot: in full, over what an earlier one left; one of them into a new folder, and in part."""
+        found = []
         for snapshot, tree in self.kept.items():
             self.restore(snapshot, os.fsencode(self.source), self.folder / "in place", deletes=True)
-            self.require(tree, self.folder / "in place")
+            found += self.compare(tree, self.folder / "in place")
         snapshot = self.random.choice(list(self.kept))
         tree, number = self.kept[snapshot], self.random.randrange(1 << 30)
         self.restore(snapshot, os.fsencode(self.source), self.folder / f"new {number}")
-        self.require(tree, self.folder / f"new {number}")
+        found += self.compare(tree, self.folder / f"new {number}")
         folders = sorted(tree.paths(Kind.FOLDER) - {b""})
         if folders:
             part = self.random.choice(folders)
             self.restore(snapshot, os.fsencode(self.source) + b"/" + part, self.folder / f"part {number}")
             now = describe(self.folder / f"part {number}")
-            assert compare(tree.below(part), now, ignore={*_IGNORED, Ignore.LINKS}) == [], part
+            found += compare(tree.below(part), now, ignore={*_IGNORED, Ignore.LINKS})
+        return found
 
-    def require(self, tree: Tree, target: Path) -> None:
-        """What was restored is what was captured."""
-        assert compare(tree, describe(target), ignore=_IGNORED) == [], f"seed {self.seed}"
+    def compare(self, tree: Tree, target: Path) -> list[str]:
+        """What was restored differs in this from what was captured."""
         self.compared += 1
+        return compare(tree, describe(target), ignore=_IGNORED)
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_every_kept_snapshot_of_a_changing_source(number: int, scratch: Path, seed: int, is_long_run: bool,
+def test_every_kept_snapshot_of_a_changing_source(number: int, folder: Path, seed: int, is_long_run: bool,
                                                   tally: Tally) -> None:  # fmt: skip
     """Edits, deltas, moves, forgetting, pruning and compaction in any order, and everything restored after each."""
-    with open_site(scratch) as site:
-        course = Course(scratch, site, 100 * seed + number)
+    with open_site(folder) as site:
+        course = Course(folder, site, 100 * seed + number)
         print(f"seed {course.seed}")
         for _ in range(40 if is_long_run else ROUNDS):
             course.back_up()
             if course.random.random() < 0.6:
                 course.forget_and_prune()
-            course.check()
+            assert course.differences() == []
             course.edit()
     tally("snapshots compared", course.compared)
 
 
 @pytest.mark.parametrize("has_earlier", [False, True])
-def test_a_restore_that_was_broken_off_anywhere_is_completed_by_the_next(has_earlier: bool, scratch: Path, seed: int,
+def test_a_restore_that_was_broken_off_anywhere_is_completed_by_the_next(has_earlier: bool, folder: Path, seed: int,
                                                                          is_long_run: bool, tally: Tally) -> None:
     """Broken off after so many files, parts and folders; over nothing, and over an older snapshot."""
-    with open_site(scratch) as site:
-        course = Course(scratch, site, seed)
+    with open_site(folder) as site:
+        course = Course(folder, site, seed)
         course.back_up()
         older = next(iter(course.kept))
         course.edit()
@@ -151,12 +141,12 @@ def test_a_restore_that_was_broken_off_anywhere_is_completed_by_the_next(has_ear
         newest = list(course.kept)[-1]
         points, step, is_over = 0, 0, False
         while not is_over:
-            target = scratch / f"target {step}"
+            target = folder / f"target {step}"
             if has_earlier:
                 course.restore(older, os.fsencode(course.source), target)
             is_over = not break_off(course, newest, target, step)
             course.restore(newest, os.fsencode(course.source), target, deletes=True)
-            course.require(course.kept[newest], target)
+            assert course.compare(course.kept[newest], target) == []
             assert below(target, ".farkeep-*") == []
             points, step = points + 1, step + (1 if is_long_run else 9)
     tally("restores broken off", points)

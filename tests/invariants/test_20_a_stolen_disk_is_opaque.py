@@ -36,6 +36,7 @@ from tests.support.held import held_backup
 from tests.support.inside import InsideFarkeep
 from tests.support.tally import Tally
 
+pytestmark = pytest.mark.usefixtures("no_sync_of_restores")
 MARK = "canary-7c1e"
 WORDS = [f"{MARK}-{word}".encode() for word in (
     "contents", "filename", "foldername", "pathname", "username", "hostname", "snapshot", "tagword", "noteword",
@@ -138,12 +139,6 @@ class Disk:
             epoch = ring.epoch(number)
             found += [epoch.seal_key, epoch.manifest_key, epoch.fact_key, epoch.mark_key]
         return [*found, self.passphrase.read_bytes().rstrip(b"\n")]
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
 
 
 @pytest.fixture
@@ -272,12 +267,16 @@ def test_every_value_with_a_secret_in_it_shows_its_name_only() -> None:
     assert "word" not in repr(ShareText("path", "some words"))
 
 
-def test_a_thief_of_home_and_protected_key_file_is_kept_out(tmp_path: Path) -> None:
-    disk = Disk(tmp_path, passphrase=True)
+def stolen(disk: Disk) -> InsideFarkeep:
+    """A home with one snapshot and its key file, copied and in the hands of a thief."""
     disk.run("init", "--site", "x", "--no-recovery")
     disk.run("backup", disk.source, "--name", "docs")
-    shutil.copytree(disk.stolen, tmp_path / "loot")
-    thief = InsideFarkeep(tmp_path / "loot/home")
+    shutil.copytree(disk.stolen, disk.folder / "loot")
+    return InsideFarkeep(disk.folder / "loot/home")
+
+
+def test_a_thief_of_home_and_protected_key_file_is_kept_out(tmp_path: Path) -> None:
+    thief = stolen(Disk(tmp_path, passphrase=True))
     (tmp_path / "guess").write_text("password\n")
     for options in ((), ("--passphrase-file", str(tmp_path / "guess"))):
         for words in (["snapshots"], ["ls", "latest"], ["events"], ["key", "show"], ["repair", "index"]):
@@ -287,10 +286,7 @@ def test_a_thief_of_home_and_protected_key_file_is_kept_out(tmp_path: Path) -> N
 def test_a_thief_of_home_and_plain_key_file_reads_everything(tmp_path: Path) -> None:
     """Plainly: what a plain key file beside the home is worth. SECURITY.md says so."""
     disk = Disk(tmp_path, passphrase=False)
-    disk.run("init", "--site", "x", "--no-recovery")
-    disk.run("backup", disk.source, "--name", "docs")
-    shutil.copytree(disk.stolen, tmp_path / "loot")
-    thief = InsideFarkeep(tmp_path / "loot/home")
+    thief = stolen(disk)
     file = disk.source / word("foldername") / word("filename")
     assert word("contents").encode() in thief.run("cat", f"latest:{file}", is_json=False).stdout
     said = (Path(__file__).parents[2] / "SECURITY.md").read_text()

@@ -36,7 +36,7 @@ from siteagent.store.page import (
 )
 from siteagent.store.writer import StoreWriter
 from tests.support import hostile_names
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder, Metadata, Symlink
 from tests.support.forged import CONTENT, forge_root, forge_rows, forged_entry
 from tests.support.forged_lies import HARMLESS, LIES
@@ -45,18 +45,14 @@ from tests.support.inside import quick_driver
 from tests.support.interposed import interposed
 from tests.support.ordinary import DONE, foreign_files, run_as_nobody
 from tests.support.restores import TYPED, Stage, read_every_way, restored, staged, verified
+from tests.support.scratch import scratch_folder
 from tests.support.tally import Tally
 from tests.support.tarcheck import leads_out
 from tests.support.untouched import untouched
 from tests.support.walker import compare, describe
 
+pytestmark = pytest.mark.usefixtures("no_sync_of_restores")
 KINDS = ("file", "large", "linked", "folder", "link")
-
-
-@pytest.fixture(autouse=True)
-def no_sync_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored here need not outlive this machine."""
-    monkeypatch.setattr("siteagent.jobs.restore.sync_target", lambda handle: None)
 
 
 @pytest.fixture
@@ -224,7 +220,7 @@ def test_a_folder_swapped_for_a_link_at_any_call_of_a_restore(swap: str, stage: 
     """Before each call of the system (a share of them in a short run), into a new folder and over an older copy."""
     top, points, is_lone = stage.folder / "top", 0, swap == "a link for another name"
     _tree(top, is_lone=is_lone)
-    entry = stage.site.snapshot(stage.site.back_up(top, name="top"))
+    entry, before = stage.site.snapshot(stage.site.back_up(top, name="top")), describe(stage.outside)
     for is_new in (True, False):
         at, total, step = 1, 1, 1
         while at <= total:
@@ -240,9 +236,9 @@ def test_a_folder_swapped_for_a_link_at_any_call_of_a_restore(swap: str, stage: 
 
             request = RestoreRequest(entry, os.fsencode(top), str(target), "user", "host", deletes=not is_new,
                                      deletes_unmarked=True)  # fmt: skip
-            with untouched(stage.outside), untouched(top), interposed(act, "siteagent.") as count:
+            with untouched(top), interposed(act, "siteagent.") as count:
                 restore(stage.site.home, [request])
-                act(-1)
+            assert compare(before, describe(stage.outside)) == []
             total, points = count[0], points + 1
             step = 1 if is_long_run or is_lone else max(1, total // 14)
             at += step

@@ -190,10 +190,11 @@ def test_no_pattern_takes_long_whatever_the_names(pattern: str, tally: Tally) ->
     """Patterns and names of the kind that make an ordinary regular expression try every way to match."""
     for name in LONG_NAMES:
         folder, _, last = name.rpartition(b"/")
+        is_match = name.endswith(b"ab") and "/" not in pattern
         with bounded():
-            list(PathPattern(pattern).places(folder.replace(b"/", b"\0"), [last or b"c"], 0, 1))
+            assert bool(list(PathPattern(pattern).places(folder.replace(b"/", b"\0"), [last], 0, 1))) == is_match
         with bounded():
-            PatternSelection(Wanted((pattern,)), [b"/srv"]).excludes(
+            assert is_match == PatternSelection(Wanted((pattern,)), [b"/srv"]).excludes(
                 b"/srv", b"/srv/" + name, is_folder=False, size_bytes=1)  # fmt: skip
     tally("patterns against names", 2 * len(LONG_NAMES))
 

@@ -3,9 +3,7 @@
 import errno
 import os
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from tests.support.descriptions import (
     Socket,
     Symlink,
 )
-from tests.support.places import place, remove_tree
+from tests.support.places import place
 
 # What a file system or an ordinary user may refuse; anything else is a fault of the test's machine and is raised.
 _REFUSALS = frozenset(
@@ -42,16 +40,6 @@ class LeftOut:
     path: bytes
     what: str
     reason: str
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A temporary folder that disappears afterwards whatever modes and path lengths were built in it."""
-    folder = Path(tempfile.mkdtemp(prefix="farkeep-test-"))
-    try:
-        yield folder
-    finally:
-        remove_tree(folder)
 
 
 def build(description: Description, root: Path) -> tuple[LeftOut, ...]:

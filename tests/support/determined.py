@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from blake3 import blake3
 
 
@@ -11,11 +13,13 @@ class LabelledRandomness:
     def __init__(self, label: str) -> None:
         self._stream = blake3(label.encode())
         self._at = 0
+        self._turn = threading.Lock()
 
     def bits(self, size_bytes: int) -> bytes:
-        """Return the next `size_bytes` bytes of the stream."""
-        taken = self._stream.digest(length=size_bytes, seek=self._at)
-        self._at += size_bytes
+        """Return the next `size_bytes` bytes of the stream; no two threads get the same ones."""
+        with self._turn:
+            taken = self._stream.digest(length=size_bytes, seek=self._at)
+            self._at += size_bytes
         return taken
 
 

@@ -75,15 +75,21 @@ def catalog_with(entry: SnapshotEntry, reader: SegmentReader) -> Catalog:
     return Catalog(reader, Root(entry.summary.root_page, entry.summary.root_segment, entry.summary.levels))
 
 
-def _read(home: Home, entry: SnapshotEntry, truth: Read, found: Examination) -> None:
+def read_anew(home: Home, entry: SnapshotEntry) -> tuple[Read, set[bytes], bool]:
+    """A snapshot as `read_around_damage` has it, through a reader that remembers nothing; nothing when not even its
+    root is known."""
     packs = FolderPacks(home.disk)
     reader = SegmentReader(packs, home.index, home.keyring, home.successors)
     try:
-        read, lost, is_listed = read_around_damage(catalog_with(entry, reader), reader)
+        return read_around_damage(catalog_with(entry, reader), reader)
     except FarkeepError:
-        read, lost, is_listed = {}, set(), False
+        return {}, set(), False
     finally:
         packs.close()
+
+
+def _read(home: Home, entry: SnapshotEntry, truth: Read, found: Examination) -> None:
+    read, lost, is_listed = read_anew(home, entry)
     for path, value in read.items():
         assert value == truth.get(path), f"{path!r} of {entry.id.hex()} was read wrong"
     assert lost <= truth.keys(), "an entry came out of nowhere"

@@ -26,7 +26,7 @@ Edge = tuple[CodeType, int, int, int]
 
 
 def edges_of(run: Callable[[], object]) -> set[Edge]:
-    """The edges that a call passes in the product's code; what it raises is passed over."""
+    """The edges that a call passes in the product's code; what it raises goes on."""
     counts: dict[tuple[CodeType, int, int], int] = {}
     last: dict[FrameType, int] = {}
 
@@ -44,8 +44,6 @@ def edges_of(run: Callable[[], object]) -> set[Edge]:
     sys.settrace(follow)
     try:
         run()
-    except Exception:
-        pass
     finally:
         sys.settrace(before)
     return {(*key, count.bit_length()) for key, count in counts.items()}
@@ -95,10 +93,10 @@ class Fuzzer:
         self.tried += 1
         try:
             self.check(data)
+            return edges_of(lambda: self.feed(data))
         except BaseException as error:
             error.add_note(f"the input, in hexadecimal digits: {data.hex()}")
             raise
-        return edges_of(lambda: self.feed(data))
 
     def _minimised(self, data: bytes, wanted: set[Edge]) -> bytes:
         """Cut out what is not needed to reach the same new edges."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from unittest import mock
 
@@ -17,19 +18,20 @@ _CALLS = ("open", "stat", "scandir", "listdir", "readlink", "listxattr", "getxat
 def interposed(act: Callable[[int], None], package: str = "siteagent") -> Iterator[list[int]]:
     """`act` is told the number of the call that comes next from a module of `package`, from 1 on.
 
-    What it calls itself does not count. The list's only item counts.
+    What it calls itself does not count, and threads take turns. The list's only item counts.
     """
-    count, is_inside = [0], [False]
+    count, turn, inside = [0], threading.Lock(), threading.local()
 
     def watched(real: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object, **named: object) -> object:
-            if not is_inside[0] and sys._getframe(1).f_globals.get("__name__", "").startswith(package):
-                count[0] += 1
-                is_inside[0] = True
-                try:
-                    act(count[0])
-                finally:
-                    is_inside[0] = False
+            is_counted = sys._getframe(1).f_globals.get("__name__", "").startswith(package)
+            if is_counted and not hasattr(inside, "turn"):
+                with turn:
+                    inside.turn = count[0] = count[0] + 1
+                    try:
+                        act(count[0])
+                    finally:
+                        del inside.turn
             return real(*args, **named)
 
         return call

@@ -27,6 +27,7 @@ from tests.support.walker import AS_ORDINARY_USER, Ignore, compare, describe
 NOBODY = 65534
 DONE = "it ran to its end as an ordinary user"
 _ROOT = Path(__file__).parents[2]
+# RocksDB's module imports it when a database is opened: too late where the user cannot reach the standard library.
 _NEEDED_LATER = (pickle,)
 
 

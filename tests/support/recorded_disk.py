@@ -105,17 +105,9 @@ class Tape:
         """A disk for `World`."""
         return RecordedDisk(self, os.path.realpath(root))
 
-    def points(self) -> Counter[tuple[str, str, str]]:
-        """How often each (operation, site, kind) was called."""
-        return Counter(call.point for call in self.calls)
-
     def stop_when(self, point: tuple[str, str, str], repeat: int) -> None:
         """Stop before the `repeat`-th call of this kind."""
         self.stop_at = lambda call: call.point == point and call.repeat == repeat
-
-    def stop_before(self, number: int) -> None:
-        """Stop before call `number`."""
-        self.stop_at = lambda call: call.number == number
 
     def fail_once(self, point: tuple[str, str, str], repeat: int, code: int) -> None:
         """Let the `repeat`-th call of this kind fail with this errno (SHORT: write less than it was given)."""

@@ -22,8 +22,9 @@ from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.pathpattern import PathPattern
 from siteagent.store.catalog import Root
 from siteagent.store.treecheck import TreeCheck
-from tests.support.build import build, scratch_folder
+from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder, Metadata, Symlink
+from tests.support.scratch import scratch_folder
 from tests.support.trips import Site, open_site
 
 WHO = Who("user", "host")

@@ -117,7 +117,7 @@ class SideBySide:
         script.require_reached()
         return steps
 
-    def run_free(self, jobs: Mapping[str, Job], seed: int) -> None:
+    def run_free(self, jobs: Mapping[str, Job], seed: int) -> Steps:
         """Run jobs in threads as the machine lets them, started in a seeded order; they wait for each other."""
         self._load()
         world = replace(self.place.world, randomness=SystemRandomness(), disk=LocalDisk, workers=2)
@@ -126,6 +126,7 @@ class SideBySide:
         with open_home(replace(self.place.access, wait_s=3600.0), "test", world) as home:
             steps.run_free({name: partial(jobs[name], home) for name in order})
             self._require(home, steps)
+        return steps
 
     def _require(self, home: Home, steps: Steps) -> None:
         for name, job in steps.jobs.items():

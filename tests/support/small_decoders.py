@@ -143,24 +143,19 @@ class SmallDecoders:
         return found in (None, sound)
 
     def _manifest(self, path: Path, data: bytes) -> bool:
-        snapshot = bytes.fromhex(path.stem)
         files = SnapshotFiles(memory_disk({f"snapshots/{path.name}": data}), self._keyring)
-        refusals = 0
-        for digest in (self._digests[snapshot].manifest, None):
-            try:
-                files.manifest(snapshot, digest)
-            except FarkeepError:
-                refusals += 1
-        if refusals == 2:
-            self._refuse(True)
-        return data == self._small.saved[path]
+        return self._is_read(path, data, files.manifest, self._digests[bytes.fromhex(path.stem)].manifest)
 
     def _reach(self, path: Path, data: bytes) -> bool:
-        files, refusals = SnapshotFiles(memory_disk({f"reaches/{path.name}": data}), self._keyring), 0
-        snapshot = bytes.fromhex(path.name)
-        for digest in (self._digests[snapshot].reach, None):
+        files = SnapshotFiles(memory_disk({f"reaches/{path.name}": data}), self._keyring)
+        return self._is_read(path, data, files.reach, self._digests[bytes.fromhex(path.stem)].reach)
+
+    def _is_read(self, path: Path, data: bytes, read: Callable[[bytes, bytes | None], object], digest: bytes) -> bool:
+        """With the digest that the log has, and without it as after the loss of the log."""
+        refusals = 0
+        for known in (digest, None):
             try:
-                files.reach(snapshot, digest)
+                read(bytes.fromhex(path.stem), known)
             except FarkeepError:
                 refusals += 1
         if refusals == 2:

@@ -11,7 +11,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
+
+import pytest
 
 from shared.errors import FarkeepError
 from shared.organisation import Organisation, create, encode_organisation
@@ -28,6 +29,7 @@ from siteagent.store.entry import Entry
 from siteagent.store.reader import SegmentReader
 from tests.support.command_line import CommandLine
 from tests.support.homes import Place, incompressible
+from tests.support.steps import seal_one_by_one
 
 WHO = Who("tester", "host")
 Read = dict[bytes, tuple[object, ...]]
@@ -42,7 +44,11 @@ KINDS_BELOW = {"packs": "pack", "snapshots": "manifest", "reaches": "reach", "ch
 
 class SmallHome:
     """The home at `folder`/home and what lies beside it; `truth` is what every snapshot reads as, by id;
-    `swept` what those did that are gone; `strangers` are snapshots of a cloned home."""
+    `swept` what those did that are gone; `strangers` are snapshots of a cloned home.
+
+    Names, lengths and order are the same whenever it is made, but for the index, whose files a database names and
+    merges as it sees fit. What is in the catalog of the source's times and inode numbers is not.
+    """
 
     def __init__(self, folder: Path, *, label: str = "a small home") -> None:
         self.folder = folder
@@ -55,7 +61,9 @@ class SmallHome:
         self.older: dict[Path, bytes] = {}
         self.swept: dict[bytes, Read] = {}
         self.strangers: set[bytes] = set()
-        with patch.object(ledger, "CACHED_TAIL_FACTS", 5):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(ledger, "CACHED_TAIL_FACTS", 5)
+            seal_one_by_one(patched)
             self._live(label)
         with self.place.open() as home:
             self.truth = read_all(home)
@@ -107,7 +115,8 @@ class SmallHome:
         for path, data in self.older.items():
             path.write_bytes(data)
         (self.place.source / "other").write_bytes(incompressible(label + "other", 20_000))
-        with self.place.open() as home:
+        with pytest.MonkeyPatch.context() as patched, self.place.open() as home:
+            seal_one_by_one(patched)
             self.strangers = {self.place.backup(home).snapshot for _ in range(2)}
         cloned = {path: path.read_bytes() for path in self.paths()}
         (self.place.source / "other").unlink()
@@ -134,10 +143,12 @@ class SmallHome:
         answer = CommandLine(self.place.home, self.place.world)(*words)
         return answer.code, answer.stdout, answer.stderr
 
-    def copy_to(self, folder: Path) -> Path:
-        """The files as they are now in another folder; returns it."""
-        shutil.copytree(self.folder / "machine", folder)
-        return folder
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files as they are now into another folder."""
+        for path in self.paths():
+            copy = folder / path.relative_to(self.folder / "machine")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _spend_night(source: Path, label: str, night: int) -> None:

@@ -7,6 +7,7 @@ change of the index, a pack or manifest that gets or loses its name. The jobs ru
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -99,6 +100,10 @@ class Steps:
             self._await_turn()
         for thread in threads:
             thread.join()
+
+    def succeeded(self) -> set[str]:
+        """The jobs that ended without an error."""
+        return {name for name, job in self.jobs.items() if job.error is None}
 
     def run_free(self, jobs: Mapping[str, Callable[[], object]]) -> None:
         """Run all jobs without choosing; what they do is no step."""
@@ -254,8 +259,9 @@ def _lease_call() -> str:
     return f"leases.{frame.f_code.co_name}"
 
 
-def seal_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a job wait for its own sealing threads: one of the orders that they may run in, and always the same."""
+def seal_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sealing thread, for which its job waits: one of the orders that they may run in, and always the same."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     submit, encode = Pipeline.submit, Pipeline.encode
 
     def submitted(pipeline: Pipeline, filled: Filled) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,11 +36,6 @@ class LaterClock:
     def sleep(self, wait_s: float) -> None:
         """Wait."""
         time.sleep(wait_s)
-
-
-_SET_DUMPABLE = 4
-# RocksDB's module imports it when a database is opened: too late where the user cannot reach the standard library.
-LOADED_EARLY = (pickle,)
 
 
 @dataclass

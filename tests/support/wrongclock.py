@@ -9,7 +9,7 @@ YEAR_NS = 365 * DAY_NS + DAY_NS // 4
 
 
 class WrongClock(StandingClock):
-    """Time moves when it is told to; the clock shows it moved by `offset_ns`, or stands still while `is_frozen`.
+    """Time moves when it is told to; the clock shows it moved by `offset_ns`, or stands still after `freeze`.
 
     `time_ns` is the true time; monotonic time follows it. With `jump_ns` the clock jumps by itself when it is looked at
     for the `looks`-th time from now.
@@ -20,11 +20,6 @@ class WrongClock(StandingClock):
         self.offset_ns = 0
         self.jump_ns, self.looks = 0, 0
         self._frozen_ns: int | None = None
-
-    @property
-    def is_frozen(self) -> bool:
-        """True while it shows the same time however often it is looked at."""
-        return self._frozen_ns is not None
 
     def freeze(self) -> None:
         """Stop what is shown."""

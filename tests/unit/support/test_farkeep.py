@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.build import scratch_folder
 from tests.support.farkeep import CommandError, Farkeep
+from tests.support.scratch import scratch_folder
 
 STAND_IN = r"""#!/bin/sh
 case "$*" in

@@ -7,17 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.power_states import (
-    Disks,
-    Flavour,
-    Kept,
-    State,
-    copy_sparse,
-    every_state_at,
-    flushed_at,
-    pending_at,
-    states_at,
-)
+from tests.support import power_states
+from tests.support.power_states import Disks, Flavour, Kept, State, flushed_at, pending_at
 from tests.support.recorded_block import Event, Flush, Write
 
 TAPE: list[Event] = [
@@ -45,7 +36,7 @@ def test_what_is_flushed_and_what_is_pending() -> None:
 @pytest.mark.parametrize("moment", range(8))
 def test_every_state_is_legal(moment: int) -> None:
     pending = set(pending_at(TAPE, moment))
-    for state in every_state_at(TAPE, moment, random.Random(moment)):
+    for state in power_states.every_state_at(TAPE, moment, random.Random(moment)):
         assert state.flushed == flushed_at(TAPE, moment)
         assert {kept.event for kept in state.kept} <= pending
         assert list(state.kept) == sorted(state.kept, key=lambda kept: kept.event)
@@ -56,7 +47,7 @@ def test_every_state_is_legal(moment: int) -> None:
 
 
 def test_the_four_flavours_differ() -> None:
-    states = list(states_at(TAPE, 7, random.Random(1)))
+    states = list(power_states.states_at(TAPE, 7, random.Random(1)))
     assert [state.flavour for state in states] == [Flavour.CLEAN, Flavour.LOST, Flavour.TORN, Flavour.REORDERED]
     assert len({state.content for state in states}) == 4
 
@@ -74,7 +65,7 @@ def test_kept_writes_are_there_by_sectors(disks: Disks, tmp_path: Path) -> None:
 def test_superblocks_are_written_whole_or_not_at_all() -> None:
     journal = bytes.fromhex("c03b399800000004") + bytes(4088)
     tape: list[Event] = [Write(0, b"a" * 4096), Write(8192, journal + b"b" * 512)]
-    tries = [state for seed in range(40) for state in every_state_at(tape, 2, random.Random(seed))]
+    tries = [state for seed in range(40) for state in power_states.every_state_at(tape, 2, random.Random(seed))]
     sectors = {(kept.event, kept.sectors) for state in tries for kept in state.kept}
     assert {found for place, found in sectors if place == 0} == {None}
     assert {found for place, found in sectors if place == 1} >= {None, tuple(range(8)), (8,)}
@@ -86,6 +77,6 @@ def test_a_copy_keeps_content_and_holes(tmp_path: Path) -> None:
         file.seek(1 << 20)
         file.write(b"in the middle")
         file.truncate(8 << 20)
-    copy_sparse(tmp_path / "sparse", tmp_path / "copy")
+    power_states.copy_sparse(tmp_path / "sparse", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "sparse").read_bytes()
     assert (tmp_path / "copy").stat().st_blocks < (1 << 20) // 512

@@ -4,14 +4,13 @@ import hashlib
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.support import oddities, strategies, trees
-from tests.support.build import LeftOut, build, scratch_folder
+from tests.support.build import LeftOut, build
 from tests.support.descriptions import (
     Content,
     Description,
@@ -28,15 +27,10 @@ from tests.support.descriptions import (
     for_ordinary_user,
 )
 from tests.support.mutate import mutate
+from tests.support.scratch import scratch_folder
 from tests.support.walker import Entry, Kind, Tree, compare, describe
 
 KINDS = {Folder: Kind.FOLDER, File: Kind.FILE, Symlink: Kind.SYMLINK, Fifo: Kind.FIFO, Socket: Kind.SOCKET}
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_folder() as folder:
-        yield folder
 
 
 def suited(description: Description) -> Description:
@@ -108,23 +102,23 @@ def check_metadata(path: bytes, metadata: Metadata, entry: Entry, left_out: set[
     ],
     ids=["zoo", "deep", "wide", "random 0", "random 1", "random 2"],
 )
-def test_a_copy_of_a_built_tree_compares_equal(description: Description, scratch: Path) -> None:
+def test_a_copy_of_a_built_tree_compares_equal(description: Description, folder: Path) -> None:
     suited_description = suited(description)
-    left_out = build(suited_description, scratch / "source")
-    before = describe(scratch / "source")
+    left_out = build(suited_description, folder / "source")
+    before = describe(folder / "source")
     check_built(suited_description, before, left_out)
     assert before.unread_paths() == frozenset()
-    copied(scratch / "source", scratch / "copy")
-    assert compare(before, describe(scratch / "copy")) == []
-    assert compare(before, describe(scratch / "source")) == []
+    copied(folder / "source", folder / "copy")
+    assert compare(before, describe(folder / "copy")) == []
+    assert compare(before, describe(folder / "source")) == []
 
 
-def test_paths_longer_than_any_system_call_takes(scratch: Path) -> None:
+def test_paths_longer_than_any_system_call_takes(folder: Path) -> None:
     description = trees.beyond_path_max(20)
-    assert build(description, scratch / "source") == ()
-    tree = describe(scratch / "source")
+    assert build(description, folder / "source") == ()
+    tree = describe(folder / "source")
     check_built(description, tree, ())
-    assert max(len(path) for path in tree.paths()) > os.pathconf(scratch, "PC_PATH_MAX")
+    assert max(len(path) for path in tree.paths()) > os.pathconf(folder, "PC_PATH_MAX")
 
 
 def test_the_zoo_holds_every_oddity() -> None:
@@ -143,18 +137,18 @@ def test_the_zoo_holds_every_oddity() -> None:
 
 
 @pytest.mark.needs_root
-def test_root_can_build_the_whole_zoo(scratch: Path) -> None:
+def test_root_can_build_the_whole_zoo(folder: Path) -> None:
     """What is left out as root is at most attributes this file system does not keep."""
-    left_out = build(trees.zoo(), scratch / "source")
+    left_out = build(trees.zoo(), folder / "source")
     assert [item for item in left_out if item.what in ("entry", "owner", "times", "mode")] == []
-    tree = describe(scratch / "source")
+    tree = describe(folder / "source")
     assert len(tree.paths(Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)) == len(oddities.DEVICES)
     if not left_out:
         attributes = {name for entry in tree.entries.values() for name in entry.xattrs}
         assert attributes.issuperset((b"trusted.overlay.test", b"security.capability", b"system.posix_acl_default"))
 
 
-def test_what_is_not_allowed_is_reported_and_the_rest_is_built(scratch: Path) -> None:
+def test_what_is_not_allowed_is_reported_and_the_rest_is_built(folder: Path) -> None:
     description = Description(
         (
             (b"fifo", Fifo(Metadata(xattrs=((b"user.refused_on_a_fifo", b"1"),)))),
@@ -164,19 +158,19 @@ def test_what_is_not_allowed_is_reported_and_the_rest_is_built(scratch: Path) ->
             (b"x" * 255, File(Content(3))),
         )
     )
-    left_out = {(item.path, item.what) for item in build(description, scratch / "source")}
+    left_out = {(item.path, item.what) for item in build(description, folder / "source")}
     assert {(b"fifo", "user.refused_on_a_fifo"), (b"file", "nonsense.namespace")} <= left_out
-    tree = describe(scratch / "source")
+    tree = describe(folder / "source")
     assert {b"fifo", b"file", b"x" * 255} <= tree.paths()
     is_root = os.geteuid() == 0
     assert ((b"device", "entry") in left_out, (b"again", "entry") in left_out) == (not is_root, not is_root)
     assert (b"again" in tree.paths()) == is_root
 
 
-def test_a_root_that_holds_something_is_refused(scratch: Path) -> None:
-    (scratch / "there").touch()
+def test_a_root_that_holds_something_is_refused(folder: Path) -> None:
+    (folder / "there").touch()
     with pytest.raises(FileExistsError):
-        build(Description(()), scratch)
+        build(Description(()), folder)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +209,9 @@ def test_contents_follow_from_their_values() -> None:
     assert list(Content(10, 3).pieces()) != list(Content(10, 4).pieces())
 
 
-def test_the_sparse_shapes_have_their_holes(scratch: Path) -> None:
-    build(trees.zoo(), scratch / "source")
-    tree = describe(scratch / "source")
+def test_the_sparse_shapes_have_their_holes(folder: Path) -> None:
+    build(trees.zoo(), folder / "source")
+    tree = describe(folder / "source")
     for place, content in enumerate(oddities.SPARSE):
         holes = tree.entries[b"sparse/%d" % place].holes
         assert holes is not None
@@ -246,40 +240,40 @@ def test_any_drawn_tree_is_built_copied_and_removed(description: Description) ->
     assert not folder.exists()
 
 
-def test_mutations_change_the_tree_the_same_way_from_the_same_seed(scratch: Path) -> None:
+def test_mutations_change_the_tree_the_same_way_from_the_same_seed(folder: Path) -> None:
     description = suited(trees.random_tree(11, 120))
     for name in ("one", "two"):
-        build(description, scratch / name)
-    before = describe(scratch / "one")
-    made = mutate(4, scratch / "one", 40)
+        build(description, folder / name)
+    before = describe(folder / "one")
+    made = mutate(4, folder / "one", 40)
     assert len(made) == 40
-    assert made == mutate(4, scratch / "two", 40)
-    changed, again = (describe(scratch / name).without([b""]) for name in ("one", "two"))
+    assert made == mutate(4, folder / "two", 40)
+    changed, again = (describe(folder / name).without([b""]) for name in ("one", "two"))
     assert compare(before.without([b""]), changed) != []
     assert [line for line in compare(changed, again) if "mtime_ns" not in line] == []
 
 
-def test_every_kind_of_mutation_occurs(scratch: Path) -> None:
-    build(suited(trees.random_tree(12, 100)), scratch / "source")
-    made = Counter(change.what for seed in range(6) for change in mutate(seed, scratch / "source", 50))
+def test_every_kind_of_mutation_occurs(folder: Path) -> None:
+    build(suited(trees.random_tree(12, 100)), folder / "source")
+    made = Counter(change.what for seed in range(6) for change in mutate(seed, folder / "source", 50))
     expected = {"edit_in_place", "edit_keeping_mtime", "append", "truncate", "replace_file", "replace_type", "rename"}
     expected |= {"move", "delete", "create", "chmod", "touch", "set_xattr", "remove_xattr", "add_link", "break_link"}
     assert set(made) == expected
 
 
-def test_an_empty_tree_can_be_mutated(scratch: Path) -> None:
-    build(Description(()), scratch / "source")
-    made = mutate(0, scratch / "source", 5)
+def test_an_empty_tree_can_be_mutated(folder: Path) -> None:
+    build(Description(()), folder / "source")
+    made = mutate(0, folder / "source", 5)
     assert len(made) == 5
     assert made[0].what == "create"
 
 
-def test_an_edit_that_keeps_the_time_is_seen_by_content_alone(scratch: Path) -> None:
-    build(Description(((b"file", File(Content(5000, 1))),)), scratch / "source")
-    before = describe(scratch / "source")
-    seed = next(seed for seed in range(1000) if _first(seed, scratch / "source") == "edit_keeping_mtime")
+def test_an_edit_that_keeps_the_time_is_seen_by_content_alone(folder: Path) -> None:
+    build(Description(((b"file", File(Content(5000, 1))),)), folder / "source")
+    before = describe(folder / "source")
+    seed = next(seed for seed in range(1000) if _first(seed, folder / "source") == "edit_keeping_mtime")
     assert seed >= 0
-    (line,) = compare(before, describe(scratch / "source"))
+    (line,) = compare(before, describe(folder / "source"))
     assert line.startswith("b'file': content: ")
 
 

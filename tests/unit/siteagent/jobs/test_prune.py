@@ -290,7 +290,7 @@ def test_whatever_is_forgotten_in_whatever_order(steps: list[tuple[int, str]],
                                                  tmp_path_factory: pytest.TempPathFactory) -> None:
     place = Place(tmp_path_factory.mktemp("any")).create()
     place.world = replace(place.world, pack_bytes=150_000)
-    site = Days(place)
+    site, gone = Days(place), set[bytes]()
     site.change(0)
     with place.open() as home:
         site.take(home)
@@ -299,11 +299,14 @@ def test_whatever_is_forgotten_in_whatever_order(steps: list[tuple[int, str]],
                 site.change(number)
                 site.take(home)
             elif step == "forget":
-                forget(home, [snapshot for place, snapshot in enumerate(ids(home)[:-1]) if number >> place % 7 & 1])
+                going = [snapshot for place, snapshot in enumerate(ids(home)[:-1]) if number >> place % 7 & 1]
+                forget(home, going)
+                gone.update(going)
             elif step == "prune":
                 pruned(home)
             else:
                 home.index.reset()
+        assert set(ids(home)) == site.truth.keys() - gone
         site.require_whole(home)
     with place.open() as home:
         site.take(home)

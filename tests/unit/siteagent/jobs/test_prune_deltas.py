@@ -59,10 +59,12 @@ def test_whatever_is_forgotten_the_rest_reads(tmp_path_factory: pytest.TempPathF
             share = chance.choice([0.3, 0.6, 0.9])
             for _ in range(chance.randrange(1, 7)):
                 made.night(home)
-            going = [one for one in ids(home)[:-1] if chance.random() < share]
+            taken = ids(home)
+            going = [one for one in taken[:-1] if chance.random() < share]
             if going:
                 forget(home, going)
                 pruned(home)
+            assert ids(home) == [one for one in taken if one not in going]
             made.require_whole(home)
     with made.place.open() as home:
         made.night(home)

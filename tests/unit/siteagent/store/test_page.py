@@ -173,6 +173,7 @@ def test_changed_bytes_give_a_typed_error_or_entries(rows: list[Entry], noise: b
     at %= len(target)
     spoilt = target[:at] + noise + target[at + len(noise) :]
     try:
-        EntryPage(page if in_side else spoilt, spoilt if in_side else side).rows()
+        found = EntryPage(page if in_side else spoilt, spoilt if in_side else side).rows()
     except (DamagedError, HostileError):
         return
+    assert [row.key for row in found] == sorted({row.key for row in found})
