@@ -13,6 +13,7 @@ import re
 _STAR = "[^/]*"
 _TOKENS = re.compile(r"(\[\^/\]\*|\[\^/\]|/)")
 _CLASSES = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_SET_SIGNS = re.compile(r"\\.|\[|&(?=&)|~(?=~)|\|(?=\|)", re.DOTALL)
 _GIT_FOLDERS = re.compile(r"(\^\(\?:\.\+/\)\?|\(\?:/\.\+\)\?)")
 _LAZY = {"^(?:.+/)?": "^(?:.+?/)??", "(?:/.+)?": "(?:/.+?)??"}
 
@@ -58,5 +59,11 @@ def gitignore_with_one_try(expression: str) -> str:
 
 def within_components(expression: str) -> str:
     """The same expression with classes of characters that do not match a slash."""
-    return _CLASSES.sub(lambda found: found[0] if found[0][0] == "\\" or found[0] == "[^/]" else "(?!/)" + found[0],
-                        expression)  # fmt: skip
+    return _CLASSES.sub(lambda found: _within_component(found[0]), expression)
+
+
+def _within_component(token: str) -> str:
+    if token[0] == "\\" or token == "[^/]":
+        return token
+    # A later Python may take these for operations on sets; in shell patterns they are characters.
+    return "(?!/)[" + _SET_SIGNS.sub(lambda found: found[0] if len(found[0]) == 2 else "\\" + found[0], token[1:])

@@ -7,6 +7,7 @@ import random
 import re
 from unittest.mock import patch
 
+import pytest
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
@@ -98,3 +99,12 @@ def test_only_pieces_between_two_stars_are_bound() -> None:
     assert with_one_try("a[^/]*b") == "a[^/]*b"
     assert with_one_try("[^/]*a[^/]*b/[^/]*") == "(?>[^/]*?a)[^/]*b/[^/]*"
     assert with_one_try("[^/]*[^/]*[^/]*") == "[^/]*"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("pattern", "name"), [
+    ("[[a]", "["), ("[^[]", "a"), ("[]a]", "]"), ("[a&&b]", "&"), ("[~~]", "~"), ("[a||b]", "|"), ("[\\[]", "["),
+])  # fmt: skip
+def test_signs_of_sets_are_characters(pattern: str, name: str) -> None:
+    """No warning that a later Python may read them otherwise."""
+    assert re.fullmatch(within_components(pattern), name)
