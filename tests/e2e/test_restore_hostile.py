@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import RefusedError
+from siteagent.restore.filewriter import temporary_name
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, File, Folder
 from tests.support.ordinary import DONE, excluded_by_the_system, run_as_nobody
@@ -82,6 +83,29 @@ def test_half_written_files_with_the_right_size_and_time(site: Site, source: Pat
         os.utime(target / name, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert site.restore(result, source, target).errors == []
     assert compare(describe(source), describe(target)) == []
+
+
+@pytest.mark.parametrize("plant", [
+    lambda path, outside: path.symlink_to(outside), lambda path, outside: os.link(outside, path),
+    lambda path, _: path.write_bytes(b"left by an earlier try" * 400_000),
+], ids=["a link", "another name", "a longer file"])  # fmt: skip
+def test_what_has_the_name_of_a_half_written_file_is_not_written_into(
+    plant: Callable[[Path, Path], object], site: Site, source: Path, folder: Path, outside: Path
+) -> None:
+    """Neither into where it leads, nor is anything of it left where the file has holes."""
+    with (source / "holes").open("wb") as file:
+        file.truncate(3 << 20)
+        file.write(b"begin")
+        file.seek(2 << 20)
+        file.write(b"middle")
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    with untouched(outside):
+        for name in ("holes", "middle", "large", "one"):
+            (target / name).write_bytes(b"changed")
+            plant(target / os.fsdecode(temporary_name(name.encode())), outside / "kept")
+        assert site.restore(result, source, target).errors == []
+        assert compare(describe(source), describe(target)) == []
 
 
 def test_a_folder_in_the_way_of_a_file_is_named_and_delete_removes_it(site: Site, source: Path, folder: Path) -> None:
