@@ -108,6 +108,22 @@ def test_what_has_the_name_of_a_half_written_file_is_not_written_into(
         assert compare(describe(source), describe(target)) == []
 
 
+def test_what_fills_a_hole_is_no_hole(site: Site, source: Path, folder: Path) -> None:
+    """The file is as long and as old as it should be, and all its data is right."""
+    with (source / "holes").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(3 << 20)
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    about = (target / "holes").stat()
+    with (target / "holes").open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(b"not of this file")
+    os.utime(target / "holes", ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert site.restore(result, source, target).errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
 def test_a_folder_in_the_way_of_a_file_is_named_and_delete_removes_it(site: Site, source: Path, folder: Path) -> None:
     result, target = site.back_up(source), folder / "target"
     for name in ("middle", "large", "one", "fifo"):
