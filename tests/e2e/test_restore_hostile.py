@@ -16,6 +16,8 @@ import pytest
 
 from shared.errors import RefusedError
 from siteagent.restore.filewriter import temporary_name
+from siteagent.sources.base import Batch, Metadata
+from siteagent.sources.posix import PosixView
 from tests.support.build import build, scratch_folder
 from tests.support.descriptions import Content, Description, File, Folder
 from tests.support.ordinary import DONE, excluded_by_the_system, run_as_nobody
@@ -106,6 +108,25 @@ def test_what_has_the_name_of_a_half_written_file_is_not_written_into(
             plant(target / os.fsdecode(temporary_name(name.encode())), outside / "kept")
         assert site.restore(result, source, target).errors == []
         assert compare(describe(source), describe(target)) == []
+
+
+def test_files_that_only_share_the_number_of_a_group_stay_apart(site: Site, folder: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices get their numbers anew when a machine starts: a group on one may have the number of one on another."""
+    source, described = folder / "source", PosixView.describe
+    for name in ("one", "two"):
+        (source / name).mkdir(parents=True)
+        (source / name / "first").write_bytes(name.encode())
+        os.link(source / name / "first", source / name / "second")
+
+    def describe_alike(view: PosixView, batch: Batch, place: int) -> Metadata:
+        about = described(view, batch, place)
+        return about._replace(link_group=7) if about.link_group else about
+
+    monkeypatch.setattr(PosixView, "describe", describe_alike)
+    result, target = site.back_up(source), folder / "target"
+    assert site.restore(result, source, target).errors == []
+    assert compare(describe(source), describe(target)) == []
 
 
 def test_what_fills_a_hole_is_no_hole(site: Site, source: Path, folder: Path) -> None:
