@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_files_that_only_share_the_number_of_a_group_stay_apart(site: Site, fold
     monkeypatch.setattr(PosixView, "describe", describe_alike)
     result, target = site.back_up(source), folder / "target"
     assert site.restore(result, source, target).errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
+@pytest.mark.needs_root
+def test_a_device_with_another_number_gives_way(site: Site, source: Path, folder: Path) -> None:
+    os.mknod(source / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    result, target = site.back_up(source), folder / "target"
+    target.mkdir()
+    os.mknod(target / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    assert site.restore(result, source, target).errors == []
+    assert (target / "device").stat().st_rdev == os.makedev(1, 3)
     assert compare(describe(source), describe(target)) == []
 
 
