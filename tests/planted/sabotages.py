@@ -160,10 +160,10 @@ SABOTAGES = (
     # Capture.
     Sabotage("a file that changes while it is read is taken as it came", "siteagent/capture/content.py",
       "            if content is not None and reader.identity() == before:", "            if content is not None:",
-      "tests/e2e/test_round_trip_sources.py"),
+      _QUALITY),
     Sabotage("a file that changed just now counts as proven", "siteagent/capture/capture.py",
       "                flags = RACY if about.mtime_ns > recent_ns or about.ctime_ns > recent_ns else 0",
-      "                flags = 0", "tests/e2e"),
+      "                flags = 0", "tests/unit/siteagent/capture/test_margin.py"),
     Sabotage("errors of the source are not counted", "siteagent/jobs/backup.py",
       "    if figures.errors or figures.alarms:", "    if figures.alarms:", "tests/e2e/test_cli_exit_codes.py"),
     # Restore.
