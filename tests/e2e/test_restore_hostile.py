@@ -40,6 +40,7 @@ PLANTS: list[Callable[[Path, Path], object]] = [
     lambda target, outside: (target / "a" / "extra").symlink_to(outside),
     lambda target, outside: ((target / "a" / "file").unlink(), (target / "a" / "file").mkdir()),
     lambda target, outside: ((target / "link").unlink(), (target / "link").mkdir()),
+    lambda target, outside: ((target / "link").unlink(), (target / "link").symlink_to(outside / "kept")),
     lambda target, outside: (shutil.rmtree(target / "a"), os.mkfifo(target / "a")),
     lambda target, outside: ((target / "two").unlink(), (target / "two").write_bytes((target / "one").read_bytes())),
     lambda target, outside: ((target / "middle").unlink(), os.link(target / "one", target / "middle")),

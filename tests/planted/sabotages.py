@@ -312,6 +312,8 @@ SABOTAGES = (
       "                    if not _is_hole(handle, at, piece.length):", "                    if piece.length < 0:", _HOSTILE),
     Sabotage("a device of another number is left", "siteagent/restore/filewriter.py",
       "        return entry.type == FIFO or about.st_rdev == entry.device", "        return True", _HOSTILE),
+    Sabotage("a link that leads elsewhere is left", "siteagent/restore/filewriter.py",
+      "            return os.readlink(entry.name, dir_fd=folder) == target", "            return True", _HOSTILE),
     Sabotage("the number of a group alone makes two files one", "siteagent/restore/restorer.py",
       "    return entry.link_group, entry.type, entry.size, entry.ids, entry.tree, entry.target, entry.device",
       '    return entry.link_group, entry.type, 0, b"", b"", b"", 0', _HOSTILE),
