@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from siteagent.store.pack import HEADER_BYTES
+from siteagent.store.segment import DATA
+from siteagent.store.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from tests.support.farkeep import Farkeep
 from tests.support.held import held_backup
+from tests.support.homes import flip
 
 
 @pytest.fixture
@@ -64,6 +68,16 @@ def test_4_damaged(farkeep: Farkeep, source: Path) -> None:
     assert result.json()["damaged"] or result.json()["problems"]
     result = farkeep.run("cat", f"latest:{source}/file", check=False)
     assert (result.exit_code, result.json()["error"]["kind"]) == (4, "damaged")
+
+
+def test_4_damaged_in_part(farkeep: Farkeep, source: Path, tmp_path: Path) -> None:
+    """The catalog reads, the content of the file does not."""
+    farkeep.backup(source)
+    for pack in (farkeep.home / "packs").iterdir():
+        if pack.read_bytes()[5] == DATA:
+            flip(pack, HEADER_BYTES + SEGMENT_HEADER_BYTES + 600)
+    result = farkeep.run("restore", "latest", "--to", tmp_path / "target", check=False)
+    assert (result.exit_code, [row["path"] for row in result.json()["errors"]]) == (4, [str(source / "file")])
 
 
 def test_5_busy(farkeep: Farkeep, tmp_path: Path) -> None:

@@ -72,6 +72,15 @@ def test_a_part_is_chosen_by_patterns(
     assert below(tmp_path / "out") == kept
 
 
+def test_delete_leaves_alone_what_patterns_leave_alone(farkeep: Farkeep, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    farkeep.restore(f"latest:{source}", out)
+    for name in ("own.txt", "own.bin", "sub/own.txt", "sub/own.bin"):
+        (out / name).write_bytes(b"of another")
+    farkeep.restore(f"latest:{source}", out, "--delete", "--exclude", "*.txt")
+    assert below(out) == EVERYTHING | {"own.txt", "sub/own.txt"}
+
+
 def test_absolute_patterns_choose_from_a_whole_snapshot(farkeep: Farkeep, source: Path, tmp_path: Path) -> None:
     farkeep.restore("latest", tmp_path / "out", "--include", f"{source}/sub")
     assert below(tmp_path / "out" / str(source).lstrip("/")) == {"sub/three.txt", "sub/deep/four.bin"}

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import DamagedError
+from shared.sealing import keyed_id
 from shared.tree import folder_key
 from siteagent.jobs.restore import RestoreRequest, RestoreResult, restore
 from siteagent.ledger.state import SnapshotEntry
+from siteagent.store.page import EntryPage
 from tests.support import killed
 from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder
@@ -73,6 +76,25 @@ def test_forged_folders_are_refused_and_counted(components: tuple[bytes, ...], s
 def restore_forged(site: Site, entry: SnapshotEntry, target: Path) -> RestoreResult:
     """Restore all of a snapshot that no fact names."""
     return restore(site.home, [RestoreRequest(entry, b"/", str(target), "user", "host")])
+
+
+def test_a_page_that_does_not_read_is_an_error_and_the_others_are_restored(
+    site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder / "many"
+    build(Description(tuple((b"%04d" % number, File(Content(10, number))) for number in range(2_000))), source)
+    result = site.back_up(source)
+    chosen = [leaf.row.page_id for leaf in site.home.catalog(site.snapshot(result)).leaves()][2]
+
+    def opened(data: memoryview, side: bytes) -> EntryPage:
+        if keyed_id(site.home.keyring.default_domain.page_id_key, data) == chosen:
+            raise DamagedError("a page does not read")
+        return EntryPage(data, side)
+
+    monkeypatch.setattr("siteagent.restore.worker.EntryPage", opened)
+    restored = site.restore(result, source, folder / "target")
+    assert (len(restored.errors), restored.answer.damaged) == (1, 1)
+    assert 0 < len(os.listdir(folder / "target")) < 2_000
 
 
 def test_a_damaged_segment_costs_only_its_files_and_leaves_no_litter(site: Site, source: Path, folder: Path) -> None:

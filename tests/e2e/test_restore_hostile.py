@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import RefusedError
+from siteagent.restore.filewriter import temporary_name
+from siteagent.sources.base import Batch, Metadata
+from siteagent.sources.posix import PosixView
 from tests.support.build import build
 from tests.support.descriptions import Content, Description, File, Folder
 from tests.support.ordinary import DONE, excluded_by_the_system, run_as_nobody
@@ -37,6 +41,7 @@ PLANTS: list[Callable[[Path, Path], object]] = [
     lambda target, outside: (target / "a" / "extra").symlink_to(outside),
     lambda target, outside: ((target / "a" / "file").unlink(), (target / "a" / "file").mkdir()),
     lambda target, outside: ((target / "link").unlink(), (target / "link").mkdir()),
+    lambda target, outside: ((target / "link").unlink(), (target / "link").symlink_to(outside / "kept")),
     lambda target, outside: (shutil.rmtree(target / "a"), os.mkfifo(target / "a")),
     lambda target, outside: ((target / "two").unlink(), (target / "two").write_bytes((target / "one").read_bytes())),
     lambda target, outside: ((target / "middle").unlink(), os.link(target / "one", target / "middle")),
@@ -81,6 +86,75 @@ def test_half_written_files_with_the_right_size_and_time(site: Site, source: Pat
             file.seek(about.st_size // 2)
             file.write(bytes(about.st_size - about.st_size // 2))
         os.utime(target / name, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert site.restore(result, source, target).errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
+@pytest.mark.parametrize("plant", [
+    lambda path, outside: path.symlink_to(outside), lambda path, outside: os.link(outside, path),
+    lambda path, _: path.write_bytes(b"left by an earlier try" * 400_000),
+], ids=["a link", "another name", "a longer file"])  # fmt: skip
+def test_what_has_the_name_of_a_half_written_file_is_not_written_into(
+    plant: Callable[[Path, Path], object], site: Site, source: Path, folder: Path, outside: Path
+) -> None:
+    """Neither into where it leads, nor is anything of it left where the file has holes."""
+    with (source / "holes").open("wb") as file:
+        file.truncate(3 << 20)
+        file.write(b"begin")
+        file.seek(2 << 20)
+        file.write(b"middle")
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    with untouched(outside):
+        for name in ("holes", "middle", "large", "one"):
+            (target / name).write_bytes(b"changed")
+            plant(target / os.fsdecode(temporary_name(name.encode())), outside / "kept")
+        assert site.restore(result, source, target).errors == []
+        assert compare(describe(source), describe(target)) == []
+
+
+def test_files_that_only_share_the_number_of_a_group_stay_apart(site: Site, folder: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices get their numbers anew when a machine starts: a group on one may have the number of one on another."""
+    source, described = folder / "source", PosixView.describe
+    for name in ("one", "two"):
+        (source / name).mkdir(parents=True)
+        (source / name / "first").write_bytes(name.encode())
+        os.link(source / name / "first", source / name / "second")
+
+    def describe_alike(view: PosixView, batch: Batch, place: int) -> Metadata:
+        about = described(view, batch, place)
+        return about._replace(link_group=7) if about.link_group else about
+
+    monkeypatch.setattr(PosixView, "describe", describe_alike)
+    result, target = site.back_up(source), folder / "target"
+    assert site.restore(result, source, target).errors == []
+    assert compare(describe(source), describe(target)) == []
+
+
+@pytest.mark.needs_root
+def test_a_device_with_another_number_gives_way(site: Site, source: Path, folder: Path) -> None:
+    os.mknod(source / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    result, target = site.back_up(source), folder / "target"
+    target.mkdir()
+    os.mknod(target / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    assert site.restore(result, source, target).errors == []
+    assert (target / "device").stat().st_rdev == os.makedev(1, 3)
+    assert compare(describe(source), describe(target)) == []
+
+
+def test_what_fills_a_hole_is_no_hole(site: Site, source: Path, folder: Path) -> None:
+    """The file is as long and as old as it should be, and all its data is right."""
+    with (source / "holes").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(3 << 20)
+    result, target = site.back_up(source), folder / "target"
+    site.restore(result, source, target)
+    about = (target / "holes").stat()
+    with (target / "holes").open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(b"not of this file")
+    os.utime(target / "holes", ns=(about.st_atime_ns, about.st_mtime_ns))
     assert site.restore(result, source, target).errors == []
     assert compare(describe(source), describe(target)) == []
 

@@ -114,6 +114,8 @@ def test_a_jump_ends_no_hold(wrong: Wrong, jump: Callable[[Wrong, int], None], i
         with wrong.place.open() as home:
             with pytest.raises(RefusedError, match="keeps this snapshot"):
                 forget_named(home, WHO, [entries[0]], Manner(grace_ns=0))
+            by_rule = forget_by_rules(home, WHO, RuleRequest(rules=parse_rules("last 1")), Manner(is_dry_run=True))
+            assert entries[0].id not in [entry.id for entry in by_rule.forgotten]
             if is_lock:
                 with pytest.raises(RefusedError, match="before its time"):
                     release_hold(home, WHO, hold.id.hex())

@@ -111,6 +111,8 @@ BOMBS: dict[str, Callable[[], object]] = {
         lambda: codec.decompress_head(_stated(1 << 42, 20), 1 << 42, 1 << 41, subject="bomb"),
     "zstd: a window of gigabytes": lambda: codec.decompress_head(_stated(1000, 31), 1000, 10, subject="bomb"),
     "delta: a gibibyte of zeros": lambda: delta.expand_delta(GIBIBYTE, 1 << 30, b"dictionary", "bomb"),
+    "delta: a gibibyte of zeros, a lower size told":
+        lambda: delta.expand_delta(GIBIBYTE, 1000, b"dictionary", "bomb"),
     "delta: terabytes stated": lambda: delta.expand_delta(_stated(1 << 42, 20), 1 << 42, b"dictionary", "bomb"),
     "delta: a dictionary of 64 chunks of a mebibyte":
         lambda: delta.dictionary_of(delta.Base((delta.BaseChunk(b"s" * 20, b"c" * 32),) * 64), [bytes(1 << 20)] * 64),

@@ -27,6 +27,8 @@ def main(words: list[str]) -> int:
         waiting.put(one)
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="farkeep-planted-") as folder:
+        # Some tests work as an ordinary user, who has to read the copy.
+        Path(folder).chmod(0o755)
         threads = [threading.Thread(target=_work, args=(Workshop(_made(Path(folder), number)), waiting, missed))
                    for number in range(_WORKSHOPS)]  # fmt: skip
         for thread in threads:

@@ -195,3 +195,18 @@ def test_another_site_has_another_log() -> None:
     writer.append(msgspec.structs.replace(last, site=b"t" * 16), b"", is_signed=True)
     with pytest.raises(DamagedError, match="another site"):
         check(writer.facts)
+
+
+@pytest.mark.parametrize("has_opened", [False, True])
+def test_a_fact_of_another_log_epoch_is_refused(has_opened: bool) -> None:
+    """Even one that follows the fact before it: it belongs where the newest opening says, and an opening nowhere."""
+    writer = log()
+    older = check(writer.facts[:1]).head
+    assert older is not None
+    writer.opening() if has_opened else writer.job()
+    last = decode_envelope(writer.facts[-1].envelope)
+    body = writer.facts.pop().body
+    writer.head = check(writer.facts).head
+    writer.append(msgspec.structs.replace(last, log_epoch=older.log_epoch), body or b"", is_signed=True)
+    with pytest.raises(DamagedError, match="another log epoch"):
+        check(writer.facts)

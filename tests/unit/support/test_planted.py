@@ -30,8 +30,12 @@ def test_there_are_enough_and_none_twice() -> None:
 def test_one_is_caught_and_a_harmless_change_is_not(tmp_path: Path) -> None:
     workshop, tests = Workshop(tmp_path), "tests/unit/shared/test_padding.py"
     path, line = "shared/padding.py", "        return floor_bytes\n"
+    assert (tmp_path / "SECURITY.md").exists()
     before = (tmp_path / path).read_text()
     assert not workshop.is_caught(Sabotage("harmless", path, line, line + "\n", tests))[0]
     assert not workshop.is_caught(Sabotage("nothing runs", path, line, "", tests))[0]
     assert workshop.is_caught(Sabotage("wrong", path, line, "        return 1\n", tests))[0]
+    (tmp_path / "tests/unit/shared/test_wrong.py").write_text("def test_wrong() -> None:\n    assert False\n")
+    said = workshop.is_caught(Sabotage("not its doing", path, line, line + "\n", "tests/unit/shared/test_wrong.py"))
+    assert not said[0] and said[1].startswith("without the sabotage, too")
     assert (tmp_path / path).read_text() == before

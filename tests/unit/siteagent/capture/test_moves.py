@@ -9,6 +9,9 @@ import pytest
 
 from siteagent.capture import moves
 from siteagent.home import Home
+from siteagent.sources.base import Batch
+from siteagent.sources.posix import PosixView
+from siteagent.sources.posixfile import PosixReader
 from tests.support.homes import Place, contents, incompressible, newest
 
 
@@ -75,6 +78,36 @@ def test_what_only_looks_alike_is_read(place: Place, change: str) -> None:
             else:
                 os.utime(new, ns=(7, 7))
         assert _backup(place, home) > 0
+
+
+def test_what_was_not_proven_before_is_read_again(place: Place) -> None:
+    """It had changed just before it was read: another change of the same size may have moved no time."""
+    with place.open() as home:
+        old, recent_ns = place.source / "old/05", place.clock.time_ns + 59 * 10**9
+        os.utime(old, ns=(recent_ns, recent_ns))
+        _backup(place, home)
+        new = old.rename(place.source / "elsewhere")
+        new.write_bytes(b"y" * 1005)
+        os.utime(new, ns=(recent_ns, recent_ns))
+        assert _backup(place, home) == 1005
+
+
+def test_a_moved_file_that_is_replaced_before_it_is_opened_is_read(place: Place,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    with place.open() as home:
+        _backup(place, home)
+        (place.source / "old/05").rename(place.source / "elsewhere")
+        (place.folder / "other").write_bytes(b"y" * 1005)
+        opened = PosixView.open
+
+        def replaced(view: PosixView, batch: Batch, number: int) -> PosixReader:
+            if batch.names[number] == b"elsewhere" and (place.folder / "other").exists():
+                (place.folder / "other").rename(place.source / "elsewhere")
+            return opened(view, batch, number)
+
+        monkeypatch.setattr(PosixView, "open", replaced)
+        assert _backup(place, home) > 0
+        assert not (place.folder / "other").exists()
 
 
 def test_a_hard_link_beside_the_old_name_is_read_like_any_other(place: Place) -> None:

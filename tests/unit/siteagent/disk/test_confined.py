@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import HostileError
-from siteagent.disk.confined import Confined, are_safe, new_file, remove_entry, safe_component
+from siteagent.disk.confined import Confined, are_safe, new_file, remove_entry, remove_tree, safe_component
 
 UNSAFE = [b"", b".", b"..", b"/", b"a/b", b"../x", b"/etc", b"a\0b", b"\0", b"x" * 256]
 SAFE = [b"a", b"...", b"..a", b" ", b"\n", b"\xff", b"x" * 255, b"-rf", b"C:", b"a\\b"]
@@ -117,4 +118,18 @@ def test_entries_are_removed_without_following(inside: tuple[Path, Confined]) ->
         remove_entry(handle, b"full")
     remove_entry(confined.folder((b"full",)), b"below")
     remove_entry(handle, b"full")
+    assert os.listdir(root) == []
+
+
+def test_a_tree_on_another_device_is_not_emptied(inside: tuple[Path, Confined]) -> None:
+    root, confined = inside
+    (root / "full" / "below").mkdir(parents=True)
+    (root / "full" / "below" / "file").write_bytes(b"kept")
+    handle = confined.folder(())
+    device = os.fstat(handle).st_dev
+    with pytest.raises(OSError, match="another file system") as caught:
+        remove_tree(handle, b"full", device + 1)
+    assert caught.value.errno == errno.EXDEV
+    assert (root / "full" / "below" / "file").read_bytes() == b"kept"
+    assert remove_tree(handle, b"full", device) == 3
     assert os.listdir(root) == []

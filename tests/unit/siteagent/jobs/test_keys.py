@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DamagedError, RefusedError
+from shared.facts import KeyAdded
 from shared.shares import note_of
 from siteagent.disk.durable import write_durably
 from siteagent.disk.local import LocalDisk
@@ -140,9 +141,12 @@ def test_a_key_epoch_that_is_not_recorded_yet_is_before_anything_is_sealed_in_it
             rotate(home, WHO, is_new_secret=False)
     site.backup()
     with site.open() as home:
-        kinds = [(fact.kind, fact.position.sequence) for fact in home.ledger.facts()]
-        newest_key = max(sequence for kind, sequence in kinds if kind == "key.added")
-        assert newest_key < max(sequence for kind, sequence in kinds if kind == "snapshot.taken")
+        assert recorded_keys(home) == {(record.kind, record.id) for record in home.keyring.records}
+        facts = list(home.ledger.facts())
+        added = [fact.position.sequence for fact in facts if isinstance(fact.clear, KeyAdded)
+                 and fact.clear.record.number == 2]  # fmt: skip
+        assert len(added) == 1
+        assert added[0] < max(fact.position.sequence for fact in facts if fact.kind == "snapshot.taken")
         assert newest(home).taken.key_epoch == 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,17 @@ from siteagent.jobs import packplan as packplan_job
 from siteagent.jobs import prune as prune_job
 from siteagent.jobs import sweep as sweep_job
 from siteagent.jobs.backup import BackupRequest, BackupResult, back_up
+from siteagent.jobs.holds import HoldRequest, place_hold
+from siteagent.jobs.recall import recall
+from siteagent.ledger.state import SnapshotEntry
 from siteagent.sources.base import Batch
 from siteagent.sources.posix import PosixView
 from siteagent.sources.roots import merge_roots
 from siteagent.store.leases import Lease
+from siteagent.store.nameset import NameSet
 from tests.support.days import Days, eight_days, ids, pruned
 from tests.support.homes import forget, incompressible
+from tests.support.site import WHO
 
 
 @pytest.fixture
@@ -156,6 +161,26 @@ def test_a_prune_waits_for_a_backup_that_began_before(site: Days, home: Home) ->
     site.note(results[0].snapshot)
     assert results[0].summary.bytes_new == 3_000_000
     assert (len(ids(home)), ids(home)[-1]) == (2, results[0].snapshot)
+    site.require_whole(home)
+
+
+@pytest.mark.parametrize("decide", [
+    lambda home, entry: place_hold(home, WHO, HoldRequest(snapshots=(entry.id,))),
+    lambda home, entry: recall(home, WHO, [entry]),
+], ids=["held", "recalled"])  # fmt: skip
+def test_a_snapshot_that_is_wanted_again_while_a_prune_looks_stays(
+    site: Days, home: Home, monkeypatch: pytest.MonkeyPatch, decide: Callable[[Home, SnapshotEntry], object]
+) -> None:
+    going, looked = ids(home)[:4], sweep_job.require_present
+    forget(home, going)
+
+    def interrupted(opened: Home, needed: NameSet) -> None:
+        looked(opened, needed)
+        decide(opened, next(entry for entry in opened.ledger.history().forgotten if entry.id == going[1]))
+
+    monkeypatch.setattr(prune_job, "require_present", interrupted)
+    pruned(home)
+    assert set(going) & set(ids(home)) == {going[1]}
     site.require_whole(home)
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from shared.errors import DamagedError
 from shared.facts import Fact, PacksStored
 from shared.sealing import keyed_id
+from siteagent.disk.local import LocalDisk
 from siteagent.home import Home
 from siteagent.jobs.compaction import Used, compact
 from siteagent.jobs.heavy import Heavy
 from siteagent.jobs.record import Who
+from siteagent.jobs.repack import Repacking
 from siteagent.jobs.verify import verify
 from siteagent.store.catalog import Root
 from siteagent.store.liveness import Liveness
 from siteagent.store.names import SegmentName, shown_segment
+from siteagent.store.pack import PackHeader, Reads, Row
+from siteagent.store.packs import FolderSink
 from siteagent.store.page import decode_side, encode_side
-from siteagent.store.segment import CATALOG
+from siteagent.store.segment import CATALOG, MAGIC
 from siteagent.store.writer import RunKeys, StoreWriter
 from tests.support.days import eight_days, ids, pruned
 from tests.support.homes import Place, contents, flip_in_body, forget, incompressible, newest, segment_of
@@ -92,3 +99,27 @@ def test_what_pages_use_under_an_old_name_is_used(tmp_path: Path) -> None:
         assert summary is not None
         live.follow(Root(summary.root_page, summary.root_segment, summary.levels))
         assert live.live == {successor: 1}
+
+
+def test_a_copy_that_does_not_read_back_ends_the_prune_and_nothing_goes(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalDisk, "punch", lambda *_: False)
+    site, add, read_at = eight_days(tmp_path), Repacking.add, FolderSink.read_at
+
+    def spoilt(sink: FolderSink, offset: int, length: int) -> bytes:
+        data = read_at(sink, offset, length)
+        return data[:-1] + bytes((data[-1] ^ 1,)) if data[:4] == MAGIC else data
+
+    def adding(repacking: Repacking, pack: Reads, about: PackHeader, rows: list[Row]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(FolderSink, "read_at", spoilt)
+            add(repacking, pack, about, rows)
+
+    with site.place.open() as home:
+        packs = set(home.packs.finished())
+        forget(home, ids(home)[::2])
+        monkeypatch.setattr(Repacking, "add", adding)
+        with pytest.raises(DamagedError, match="does not read back"):
+            pruned(home)
+        assert packs <= set(home.packs.finished())
+        site.require_whole(home)

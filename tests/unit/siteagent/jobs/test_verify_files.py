@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
 from shared.facts import VerificationDone
 from siteagent.capture.capture import Capture, Draft
-from siteagent.home import Home
+from siteagent.home import Home, changes_of
 from siteagent.jobs import packcheck
 from siteagent.jobs.verify import verify
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import Row, read_trailer
+from tests.support.days import eight_days, ids, pruned
 from tests.support.homes import (
     Place,
     contents,
     flip,
     flip_in_body,
+    forget,
     newest,
     text_segment,
 )
@@ -194,3 +198,17 @@ def test_with_a_damaged_log_the_manifests_are_followed(place: Place) -> None:
         assert report.damaged == []
 
 
+
+
+def test_changes_that_say_something_else_than_the_log_are_a_problem(tmp_path: Path) -> None:
+    """They read, and have as many rows as they should."""
+    place = eight_days(tmp_path).place
+    with place.open() as home:
+        forget(home, ids(home)[::2])
+        pruned(home)
+        assert verify(home).problems == []
+        real = changes_of(home.ledger.history())
+        for path in (place.home / "changes").iterdir():
+            path.unlink()
+        home.changes.write(replace(real, snapshots=real.snapshots[::-1]), home.keyring.current.number)
+        assert [subject for subject, _ in verify(home).problems] == ["changes"]

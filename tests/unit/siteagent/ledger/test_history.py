@@ -8,6 +8,7 @@ import pytest
 
 from shared.chain import Position
 from shared.codec import encode
+from shared.decisions import SegmentsSwept
 from shared.errors import RefusedError
 from shared.facts import (
     Fact,
@@ -80,6 +81,17 @@ def test_packs_are_present_from_their_fact_until_their_run_is_abandoned(site: Si
         ledger.record(Fact(RunAbandoned(run=run, packs=(one,)), RunAbandonedSealed(reason="cut off")))
         assert set(ledger.history().packs) == {two, three}
         assert ledger.history().runs_abandoned == {run: ledger.head.position.sequence}
+
+
+def test_a_pack_that_was_given_up_does_not_come_back(site: Site) -> None:
+    """Whatever is taken back of older facts that name it."""
+    run, one, sweep = site.id(), site.id(), site.id()
+    with site.create() as ledger:
+        ledger.record(Fact(PacksStored(run=run, packs=(sample_pack(one),))))
+        started = Fact(JobStarted(job=sweep, kind="prune"), JobStartedSealed(user="u", host="h"))
+        ledger.record(started, Fact(SegmentsSwept(job=sweep, snapshots=(), segments=b"", packs=(one,))))
+        ledger.record(Fact(LogReadopted(snapshots=(), packs=(sample_pack(one),)), LogReadoptedSealed(reason="r")))
+        assert (ledger.history().packs, ledger.history().packs_gone) == ({}, [one])
 
 
 def test_the_packs_of_a_snapshot_are_present(site: Site) -> None:

@@ -90,6 +90,17 @@ def test_a_pack_that_does_not_read_stays(packs: MemoryPacks, index: Index) -> No
     assert "does not read" in found.notes[0]
 
 
+def test_a_pack_without_a_trailer_is_no_refuge_for_itself(packs: MemoryPacks, index: Index) -> None:
+    """Its segments still read where the index says: that is where they are about to go from."""
+    (row,) = put(packs, P, ONE)
+    index.move({row.name: Spot(P, row.offset, row.length, row.table_length)})
+    assert not clearing(packs, index, P).delete_unreadable(P, {ONE.name})
+    assert packs.finished() == [P]
+    put(packs, Q, ONE)
+    assert clearing(packs, index, P).delete_unreadable(P, {ONE.name})
+    assert packs.finished() == [Q]
+
+
 def test_what_is_retired_is_punched_and_the_rest_is_as_it_was(packs: MemoryPacks, index: Index) -> None:
     rows = put(packs, P, ONE, TWO, THREE)
     before = bytes(packs.kept[P].data)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import DamagedError, HostileError
+from siteagent.store import delta
 from siteagent.store.delta import (
     BASE_CHUNKS_MAX,
     DICTIONARY_BYTES_MAX,
@@ -50,6 +51,13 @@ def test_the_dictionary_is_what_the_trims_leave() -> None:
         dictionary_of(Base(BASE.chunks, 4, 4), [b"abcd", b"efgh"])
     with pytest.raises(HostileError):
         dictionary_of(Base(BASE.chunks), [bytes(DICTIONARY_BYTES_MAX), b"x"])
+
+
+def test_a_delta_is_expanded_again_before_it_is_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = OLD[:50_000] + b"edited" + OLD[50_000:]
+    monkeypatch.setattr(delta, "expand_delta", lambda *_: new[:-1] + b"?")
+    with pytest.raises(DamagedError, match="memory is at fault"):
+        compress_delta(new, OLD)
 
 
 def test_a_small_edit_costs_little_and_comes_back() -> None:

@@ -45,6 +45,17 @@ def test_a_bomb_is_refused_before_it_grows() -> None:
         expand_frame(ZSTD, memoryview(bomb), FRAME_BYTES_MAX, "bomb")
 
 
+def test_a_frame_is_no_larger_than_the_format_allows() -> None:
+    for size_bytes, codec in ((FRAME_BYTES_MAX, ZSTD), (FRAME_BYTES_MAX + 1, ZSTD), (FRAME_BYTES_MAX + 1, RAW)):
+        plain = bytes(size_bytes)
+        stored = memoryview(zstandard.ZstdCompressor().compress(plain) if codec == ZSTD else plain)
+        if size_bytes == FRAME_BYTES_MAX:
+            assert expand_frame(codec, stored, size_bytes, "frame") == plain
+            continue
+        with pytest.raises(HostileError, match="over the limit"):
+            expand_frame(codec, stored, size_bytes, "frame")
+
+
 def test_a_stream_without_a_stated_size_is_refused() -> None:
     compressor = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     data = compressor.compress(b"a" * 1000) + compressor.flush()

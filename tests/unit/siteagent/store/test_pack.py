@@ -15,6 +15,8 @@ from siteagent.store.pack import (
     END_MAGIC,
     FOOTER_BYTES,
     HEADER_BYTES,
+    SEGMENTS_MAX,
+    TRAILER_BYTES_MAX,
     Cited,
     PackHeader,
     Row,
@@ -108,6 +110,28 @@ def test_absurd_lengths_in_the_footer_are_refused_before_anything_is_read() -> N
         footer = struct.pack("<II", length, count) + bytes(32) + END_MAGIC
         with pytest.raises((HostileError, DamagedError)):
             read_trailer(MemoryPack(pack.data[:-FOOTER_BYTES] + footer), "pack")
+
+
+class _Vast:
+    """A file of a terabyte that ends in a footer; it tells how much was read of it."""
+
+    size_bytes = 1 << 40
+
+    def __init__(self, footer: bytes) -> None:
+        self._footer, self.read_bytes = footer, 0
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """The footer, or zeros."""
+        self.read_bytes += length
+        return self._footer if offset == self.size_bytes - FOOTER_BYTES else bytes(length)
+
+
+@pytest.mark.parametrize(("length", "count"), [(2**32 - 1, 1), (TRAILER_BYTES_MAX + 1, 1), (100, SEGMENTS_MAX + 1)])
+def test_a_vast_file_does_not_make_absurd_lengths_sane(length: int, count: int) -> None:
+    pack = _Vast(struct.pack("<II", length, count) + bytes(32) + END_MAGIC)
+    with pytest.raises(HostileError, match="absurd"):
+        read_trailer(pack, "pack")
+    assert pack.read_bytes == FOOTER_BYTES
 
 
 def test_a_newer_pack_is_refused() -> None:

@@ -83,6 +83,7 @@ def test_a_small_change_is_a_small_file() -> None:
     assert len(encode_reach(base)) < 13_000
     step = difference(SITE, _snapshot(2), _range(11, 100_021), base, _range(1, 100_001))
     assert (step.base, len(step.added), len(step.removed)) == (_snapshot(1), 20, 10)
+    assert apply(step, {base.snapshot: base}.__getitem__) == _range(11, 100_021)
     assert len(encode_reach(step)) < 300
 
 

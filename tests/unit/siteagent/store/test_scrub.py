@@ -13,11 +13,13 @@ from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import PackHeader, Row
 from siteagent.store.packwalk import pack_contents, walk_pack
 from siteagent.store.scrub import Scrub, check_head, check_whole
-from siteagent.store.segment import CATALOG, HEADER_BYTES
+from siteagent.store.segment import CATALOG, DATA, HEADER_BYTES, Sealer
+from siteagent.store.table import Table, encode_table
 from tests.support.homes import incompressible
 from tests.support.stores import RUN, MemoryPack, keyring, make_pack, seal_chunks
 
 PACK = b"pack" * 4
+BASES = segment_name(b"b" * 16, 1), segment_name(b"b" * 16, 2)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,17 @@ def test_a_chunk_that_is_not_what_its_id_says_is_found_by_hashing_only(keys: Key
     check_head(pack, about, rows[0], keys)
     with pytest.raises(DamagedError, match="not what its id says"):
         check_whole(pack, about, rows[0], keys)
+
+
+def test_a_header_that_names_other_bases_than_the_table_is_damage(keys: Keyring) -> None:
+    """A holder without keys goes by the header alone."""
+    domain, table = keys.default_domain, encode_table(Table([], b"", [], [], bases=BASES[:1], closure=BASES[:1]))
+    for named in ((), BASES[1:], BASES):
+        segment = Sealer(keys.site_id, domain.id, keys.current, RUN).seal(DATA, 1, table, [], named)
+        pack, about, rows = make_pack(keys, PACK, [segment])
+        for check in (check_head, check_whole):
+            with pytest.raises(DamagedError, match="other bases"):
+                check(pack, about, rows[0], keys)
 
 
 def test_pages_are_hashed_with_the_key_of_pages(keys: Keyring) -> None:

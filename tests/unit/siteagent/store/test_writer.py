@@ -12,6 +12,7 @@ from shared.facts import PackRef
 from shared.keyring import Keyring
 from siteagent.disk.disk import Buffer
 from siteagent.store import packwriter
+from siteagent.store.delta import BASE_CHUNKS_MAX, BaseChunk
 from siteagent.store.frame import FRAME_BYTES_MAX
 from siteagent.store.index import Index
 from siteagent.store.leases import Leases
@@ -21,6 +22,7 @@ from siteagent.store.page import encode_side, encode_value
 from siteagent.store.reader import SegmentReader
 from siteagent.store.scrub import check_whole
 from siteagent.store.stream import CHUNKS_MAX
+from siteagent.store.table import CLOSURE_MAX
 from siteagent.store.writer import RunKeys, StoreWriter
 from tests.support.determined import LabelledRandomness
 from tests.support.homes import incompressible
@@ -116,6 +118,27 @@ def test_a_segment_that_did_not_read_is_not_used_again(store: Store) -> None:
     names = store.store(CHUNKS[:3])
     store.reader.damaged.add(names[0])
     assert set(store.store(CHUNKS[:3])).isdisjoint(names)
+
+
+def test_no_delta_rests_on_what_must_not_be_used_nor_beyond_the_bounds(store: Store,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    (name,) = set(store.store(CHUNKS[:3]))
+    chunk = BaseChunk(name, next(iter(store.reader.table(name).places)))
+    writers = [store.writer(), store.writer(frozenset({name}))]
+    try:
+        found = writers[0].base_of([chunk])
+        assert found is not None and found.closure == {name}
+        assert writers[1].base_of([chunk]) is None
+        assert writers[0].base_of([chunk] * (BASE_CHUNKS_MAX + 1)) is None
+        below = frozenset(segment_name(b"b" * 16, number) for number in range(CLOSURE_MAX))
+        with monkeypatch.context() as patch:
+            patch.setattr(SegmentReader, "frame_closure", lambda *_: below)
+            assert writers[0].base_of([chunk]) is None
+        store.reader.damaged.add(name)
+        assert writers[0].base_of([chunk]) is None
+    finally:
+        for writer in writers:
+            writer.close()
 
 
 def _put_pages(store: Store, pages: list[tuple[bytes, bytes]]) -> list[tuple[bytes, SegmentName]]:
