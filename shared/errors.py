@@ -75,6 +75,14 @@ class HostileError(FarkeepError):
     exit_code = 7
 
 
+class NewerFormatError(HostileError):
+    """Stored bytes of a format that this build does not know. Whoever reads passes them over as it would hostile ones,
+    for nothing of them can be used; the command is refused: update Farkeep."""
+
+    kind = "refused"
+    exit_code = 1
+
+
 class BugError(FarkeepError):
     """Farkeep contradicts itself: report it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import plain
 from siteagent.cli.session import Session, host_name, user_name
 from siteagent.cli.sizes import parse_size, shown_count, shown_duration, shown_size
@@ -20,7 +21,8 @@ def add_options(parser: ArgumentParser, _: str) -> None:
 
 def run(session: Session) -> int:
     """JSON: {snapshots, bytes_freed, bytes_rewritten, bytes_held_by_deltas, packs: {deleted, punched, repacked},
-    segments: {swept, superseded}, dry_run, notes, seconds}; sizes in bytes, `snapshots` are ids."""
+    segments: {swept, superseded}, waiting, next_due, dry_run, notes, seconds}; sizes in bytes, `snapshots` and
+    `waiting` (forgotten, and not due before `next_due`) are ids."""
     options = session.options
     budget_bytes = parse_size(options.budget) if options.budget is not None else BUDGET_BYTES
     request = PruneRequest(Who(user_name(), host_name()), options.now, options.dry_run, budget_bytes)
@@ -32,9 +34,14 @@ def run(session: Session) -> int:
         "packs": {"deleted": report.packs_deleted, "punched": report.packs_punched,
                   "repacked": report.packs_repacked},
         "segments": {"swept": report.segments_swept, "superseded": report.segments_superseded},
+        "waiting": [snapshot.hex() for snapshot in report.waiting],
+        "next_due": rfc3339(report.next_due_ns) if report.waiting else None,
         "dry_run": options.dry_run, "notes": list(map(plain, report.notes)), "seconds": round(report.seconds, 3),
     })  # fmt: skip
     _say(session, report)
+    if report.waiting:
+        session.output.say(f"  {shown_count(len(report.waiting))} forgotten snapshots wait, the first until "
+                           f"{local_time(report.next_due_ns)}; `farkeep prune --now` does not wait")  # fmt: skip
     session.notes(report.notes)
     return 0
 

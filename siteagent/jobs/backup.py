@@ -22,7 +22,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from shared.errors import DamagedError, FarkeepError, RefusedError
+from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
 from shared.facts import (
     Fact,
     JobEnded,
@@ -55,8 +55,8 @@ from siteagent.store.writer import RunKeys, StoreWriter
 
 Outcome = Literal["done", "partial", "failed", "refused"]
 CHECKPOINT_BYTES = 4 << 30
-_ALARMS = "alarms"
 CHECKPOINT_NS = 600 * 10**9
+_ALARMS = "alarms"
 
 
 class BackupRequest(Struct, frozen=True):
@@ -204,7 +204,7 @@ class _Run:
             if before is not None:
                 base_segments = home.snapshots.segments(before.id, before.taken.reach)
                 base = home.snapshots.reach(before.id, before.taken.reach)
-        except DamagedError as error:
+        except (DamagedError, HostileError) as error:
             home.notes.append(f"the reach of the previous snapshot does not read: {error}")
         return new_reach(home.keyring.site_id, snapshot, segments, base, base_segments)
 

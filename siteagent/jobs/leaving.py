@@ -13,10 +13,16 @@ _MINUTE_NS = 60 * 10**9
 
 
 class Leaving(Struct):
-    """The snapshots that go and those that stay, each oldest first, and what is to be said about it."""
+    """The snapshots that go and those that stay, each oldest first, and what is to be said about it.
+
+    `waiting`: those that stay only because their waiting time is not over; `next_due_ns`: when the first of them is due
+    (0: none waits).
+    """
 
     going: list[SnapshotEntry] = field(default_factory=list)
     staying: list[SnapshotEntry] = field(default_factory=list)
+    waiting: list[SnapshotEntry] = field(default_factory=list)
+    next_due_ns: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -29,11 +35,17 @@ def leaving(home: Home, *, is_now: bool) -> Leaving:
     counted_ns, held, unsure, paused = home.ledger.counted().now_ns, 0, 0, 0
     for entry in history.snapshots:
         is_due = entry.is_forgotten and (is_now or entry.is_due(counted_ns))
-        is_held = is_due and hold_of(history.holds, entry, counted_ns) is not None
+        has_hold = entry.is_forgotten and hold_of(history.holds, entry, counted_ns) is not None
+        is_held = is_due and has_hold
+        if entry.is_forgotten and not is_due and not has_hold:
+            found.waiting.append(entry)
         paused += entry.is_forgotten and not is_due and entry.sweep_after_ns <= home.ledger.now_ns()
         is_unsure = is_due and not is_now and _jumped_since(history, entry.forgotten_ns)
         held, unsure = held + is_held, unsure + (is_unsure and not is_held)
         (found.going if is_due and not is_held and not is_unsure else found.staying).append(entry)
+    if found.waiting:
+        first_ns = min(entry.sweep_counted_ns for entry in found.waiting)
+        found.next_due_ns = home.ledger.now_ns() + first_ns - counted_ns
     if held:
         found.notes.append(f"{held} forgotten snapshots are held and stay")
     if unsure:

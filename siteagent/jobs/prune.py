@@ -58,9 +58,12 @@ class PruneRequest(Struct, frozen=True):
 
 class PruneReport(Struct):
     """What was done; sizes in bytes. `bytes_freed`: by how much the space that the store takes on the disk went down.
-    After a dry run: what could be freed, about."""
+    After a dry run: what could be freed, about. `waiting`: forgotten snapshots whose waiting time is not over;
+    `next_due_ns`: when the first of them is due (0: none)."""
 
     snapshots: list[bytes] = field(default_factory=list)
+    waiting: list[bytes] = field(default_factory=list)
+    next_due_ns: int = 0
     segments_swept: int = 0
     segments_superseded: int = 0
     bytes_freed: int = 0
@@ -94,13 +97,13 @@ def _prune(home: Home, request: PruneRequest, job: RunningJob, report: PruneRepo
     found = leaving(home, is_now=request.is_now)
     needed = needed_segments(home, found.staying)
     require_present(home, needed)
-    report.snapshots = [entry.id for entry in found.going]
+    _fill_leaving(report, found)
     give_up_snapshots(home, job.id, found)
     request = _within_room(home, request, report)
     compacted = _compact(home, request, found, needed)
     swept = sweep(home, job.id, is_now=request.is_now, budget_bytes=request.budget_bytes - compacted.bytes_rewritten)
     _fill(report, compacted, swept)
-    report.notes += found.notes + compacted.notes
+    report.notes += compacted.notes
     report.bytes_freed = before - allocated_bytes(home)
     home.reserve.make()
 
@@ -172,6 +175,11 @@ def _compact_if_there_is_room(home: Home, request: PruneRequest, used: list[Used
         return Compacted(notes=[f"compaction stopped: {error.message}; prune again when there is room"])
 
 
+def _fill_leaving(report: PruneReport, found: Leaving) -> None:
+    report.snapshots, report.notes = [entry.id for entry in found.going], list(found.notes)
+    report.waiting, report.next_due_ns = [entry.id for entry in found.waiting], found.next_due_ns
+
+
 def _fill(report: PruneReport, compacted: Compacted, swept: Swept) -> None:
     report.segments_superseded, report.bytes_held_by_deltas = compacted.superseded, compacted.bytes_held_by_deltas
     report.bytes_rewritten = compacted.bytes_rewritten + swept.bytes_rewritten
@@ -190,7 +198,7 @@ def _foresee(home: Home, request: PruneRequest, report: PruneReport) -> None:
     """What a prune would do, without changing anything."""
     refresh_index(home)
     found = leaving(home, is_now=request.is_now)
-    report.snapshots, report.notes = [entry.id for entry in found.going], found.notes
+    _fill_leaving(report, found)
     needed, runs = needed_segments(home, found.staying), runs_of(home, found.staying, is_now=request.is_now)
     require_present(home, needed)
     dead = dead_segments(home, needed, runs)

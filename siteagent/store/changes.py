@@ -26,7 +26,7 @@ from blake3 import blake3
 from msgspec import Struct, field
 
 from shared.codec import decode, encode
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, NewerFormatError
 from shared.sealing import derive
 from siteagent.disk.disk import Disk
 from siteagent.disk.durable import read_whole, remove_quietly, write_durably
@@ -121,8 +121,8 @@ class ChangeFiles:
             raise _damaged(path)
         _, version, _, site, key_epoch = _HEAD.unpack(data[: _HEAD.size])
         if version > VERSION:
-            raise HostileError(f"a file of changes has format {version}, newer than this version knows", subject=path,
-                               next_step="open this home with a newer Farkeep")
+            raise NewerFormatError(f"a file of changes has format {version}, newer than this version knows",
+                                   subject=path, next_step="update Farkeep on this machine")
         if site != self._site or self._tag(data[:-_TAG_BYTES], key_epoch) != data[-_TAG_BYTES:]:
             raise _damaged(path)
         return decode(data[_HEAD.size : -_TAG_BYTES], Changes, limit_bytes=BYTES_MAX, subject=path)

@@ -28,7 +28,7 @@ from typing import Protocol
 from blake3 import blake3
 from msgspec import Struct
 
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, NewerFormatError
 from shared.merkle import leaf_digest, root_of
 from siteagent.store.columns import FIXED, INTEGERS, Columns, encode_columns, fixed, integers, split_items
 from siteagent.store.names import NAME_BYTES, SegmentName
@@ -93,8 +93,8 @@ def parse_pack_header(data: bytes, subject: str) -> PackHeader:
         raise _damaged("a pack has no header", subject)
     _, version, kind, _, site, pack_id, log_epoch, sequence, head_hash, _ = _HEAD.unpack(data[:HEADER_BYTES])
     if version > VERSION:
-        raise HostileError(f"a pack has format {version}, newer than this version knows", subject=subject,
-                           next_step="open this home with a newer Farkeep")
+        raise NewerFormatError(f"a pack has format {version}, newer than this version knows", subject=subject,
+                               next_step="update Farkeep on this machine")
     return PackHeader(kind, site, pack_id, Cited(log_epoch, sequence, head_hash))
 
 

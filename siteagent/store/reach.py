@@ -25,7 +25,7 @@ from collections.abc import Callable
 from blake3 import blake3
 from msgspec import Struct
 
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, NewerFormatError
 from siteagent.store.columns import Columns, encode_columns
 from siteagent.store.nameruns import decode_names, encode_names
 from siteagent.store.names import SegmentName
@@ -106,9 +106,12 @@ def decode_reach(data: bytes, subject: str) -> Reach:
         raise DamagedError("a reach is not what was written", subject=subject,
                            next_step="run `farkeep verify`; restore this file from a copy or a partner")
     _, version, _, site, snapshot, base, steps, total = _HEAD.unpack(data[: _HEAD.size])
-    if version > VERSION or steps > STEPS_MAX:
-        raise HostileError(f"a reach has format {version}, newer than this version knows", subject=subject,
-                           next_step="open this home with a newer Farkeep")
+    if version > VERSION:
+        raise NewerFormatError(f"a reach has format {version}, newer than this version knows", subject=subject,
+                               next_step="update Farkeep on this machine")
+    if steps > STEPS_MAX:
+        raise HostileError(f"a reach is {steps} steps from one that is whole", subject=subject,
+                           next_step="do not trust where this came from; run `farkeep verify`")
     columns = Columns(memoryview(data)[_HEAD.size : -32], _KNOWN)
     return Reach(site, snapshot, b"" if base == _NONE else base, steps, total,
                  frozenset(decode_names(columns, 1)), frozenset(decode_names(columns, 4)))  # fmt: skip

@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
 from shared.epochkeys import EpochKeys
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, NewerFormatError
 from shared.merkle import digest_of
 from shared.padding import padded_size
 from siteagent.store.names import SegmentName, segment_name, shown_segment
@@ -98,8 +98,8 @@ def parse_header(data: bytes | memoryview, subject: str) -> Header:
         raise _damaged("no segment begins here", subject)
     _, version, kind, sealing, codec, site, domain, epoch, run, number, table, body, bases, _ = _HEAD.unpack(raw[:80])
     if version > VERSION or sealing != _SEALING or codec != _CODEC:
-        raise HostileError(f"a segment has format {version}/{sealing}/{codec}, newer than this version knows",
-                           subject=subject, next_step="open this home with a newer Farkeep")
+        raise NewerFormatError(f"a segment has format {version}/{sealing}/{codec}, newer than this version knows",
+                               subject=subject, next_step="update Farkeep on this machine")
     if table > TABLE_BYTES_MAX or body > BODY_BYTES_MAX or min(table, body) < _TAG_BYTES:
         raise HostileError("a segment states absurd lengths", subject=subject,
                            next_step="do not trust this pack; restore it from a partner")

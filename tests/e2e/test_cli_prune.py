@@ -60,6 +60,20 @@ def test_people_read_what_was_freed(site: Site) -> None:
     assert "written again" in answer.stderr
 
 
+def test_a_prune_says_what_it_waits_for_and_until_when(site: Site) -> None:
+    assert (site.commands.good("prune")["waiting"], site.commands.good("prune")["next_due"]) == ([], None)
+    snapshot = site.commands.good("forget", site.commands.good("snapshots")[0]["snapshot"][:12])
+    assert snapshot
+    for words in (("prune",), ("prune", "--dry-run")):
+        found = site.commands.good(*words)
+        (waiting,) = found["waiting"]
+        assert found["snapshots"] == []
+        row = next(row for row in site.commands.good("snapshots", "--forgotten") if row["snapshot"] == waiting)
+        assert found["next_due"][:16] == row["sweep_after"][:16]
+        answer = site.commands.run("--home", site.commands.home, *words)
+        assert "1 forgotten snapshots wait, the first until " in answer.stderr
+
+
 def test_a_budget_that_is_no_size_is_refused(site: Site) -> None:
     assert site.commands("prune", "--budget", "much").code == 2
 

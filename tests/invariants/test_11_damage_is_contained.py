@@ -7,10 +7,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from shared.errors import FarkeepError
+from shared.errors import FarkeepError, HostileError
 from siteagent.home import Home
 from siteagent.jobs.repair_index import repair_index
 from siteagent.jobs.repair_log import open_broken, repair_log
@@ -242,6 +243,18 @@ def test_the_next_backup_is_whole_whatever_segment_is_damaged(small: SmallHome, 
             assert _is_next_backup_whole(small), (name, where)
             small.put_back()
     tally("backups after damage", 2 * len(names))
+
+
+def test_a_reach_of_a_snapshot_before_that_no_writer_makes_ends_no_backup(small: SmallHome) -> None:
+    """New reaches are differences to older ones; without one they are whole."""
+    error = HostileError("a reach of nobody")
+    with small.place.open() as home:
+        with patch.object(home.snapshots, "segments", side_effect=error):
+            small.place.backup(home)
+        assert any(str(error) in note for note in home.notes)
+        entry = newest(home)
+        assert home.snapshots.reach(entry.id).base == b""
+    small.put_back()
 
 
 def _is_next_backup_whole(small: SmallHome) -> bool:

@@ -13,6 +13,7 @@ from shared.errors import (
     ExhaustedError,
     FarkeepError,
     HostileError,
+    NewerFormatError,
     PartialError,
     RefusedError,
     UnavailableError,
@@ -37,7 +38,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 FAMILIES = {RefusedError: 1, UsageError: 2, PartialError: 3, DamagedError: 4, UnavailableError: 5, ExhaustedError: 6,
-            HostileError: 7, BugError: 70}  # fmt: skip
+            HostileError: 7, NewerFormatError: 1, BugError: 70}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES)

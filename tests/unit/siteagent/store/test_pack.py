@@ -9,7 +9,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, NewerFormatError
 from siteagent.store.names import segment_name
 from siteagent.store.pack import (
     END_MAGIC,
@@ -136,7 +136,7 @@ def test_a_vast_file_does_not_make_absurd_lengths_sane(length: int, count: int) 
 
 def test_a_newer_pack_is_refused() -> None:
     data = HEADER.encode()
-    with pytest.raises(HostileError, match="newer"):
+    with pytest.raises(NewerFormatError, match="newer"):
         parse_pack_header(data[:4] + b"\2" + data[5:], "pack")
 
 

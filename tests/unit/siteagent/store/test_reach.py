@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, NewerFormatError
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.reach import (
     BLOCK_BYTES,
@@ -134,7 +134,8 @@ def test_every_changed_byte_is_noticed() -> None:
 
 def test_a_newer_format_and_too_many_steps_are_refused() -> None:
     data = encode_reach(difference(SITE, _snapshot(7), _range(50), None, set()))[:-32]
-    for at, value in ((4, 2), (56, STEPS_MAX + 1)):
+    for at, value, error in ((4, 2, NewerFormatError), (56, STEPS_MAX + 1, HostileError)):
         spoilt = data[:at] + bytes((value,)) + data[at + 1 :]
-        with pytest.raises(HostileError):
+        with pytest.raises(HostileError) as raised:
             decode_reach(spoilt + blake3(spoilt).digest(), "reach")
+        assert type(raised.value) is error

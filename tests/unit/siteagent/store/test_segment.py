@@ -7,7 +7,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.epochkeys import EpochKeys
-from shared.errors import DamagedError, HostileError
+from shared.errors import DamagedError, HostileError, NewerFormatError
 from shared.padding import padded_size
 from siteagent.store.names import segment_name, shown_segment
 from siteagent.store.segment import (
@@ -130,7 +130,7 @@ def test_headers_with_absurd_lengths_or_of_a_newer_format_are_refused() -> None:
         with pytest.raises(HostileError, match="absurd"):
             parse_header(data[:at] + length.to_bytes(4, "little") + data[at + 4 :], "test")
     for at in (4, 6, 7):
-        with pytest.raises(HostileError, match="newer"):
+        with pytest.raises(NewerFormatError, match="newer"):
             parse_header(data[:at] + b"\2" + data[at + 1 :], "test")
     for short in (b"", data[: HEADER_BYTES - 1], b"FKsx" + data[4:]):
         with pytest.raises(DamagedError, match="no segment begins here"):
