@@ -15,6 +15,8 @@ job already writes, that job has done all this, and what looks cut off is its ow
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shared.chain import Position
 from shared.decisions import PacksReplaced
 from shared.errors import DamagedError, FarkeepError, RefusedError
@@ -31,7 +33,7 @@ from shared.facts import (
 from shared.manifest import decode_manifest_header
 from siteagent.home import Home, changes_of
 from siteagent.ledger.high_water import Verdict
-from siteagent.ledger.state import JobEntry
+from siteagent.ledger.state import JobEntry, SnapshotEntry
 from siteagent.store.clearing import Clearing
 from siteagent.store.layout import KEYRING_FILE
 from siteagent.store.names import SegmentName, run_of
@@ -289,3 +291,12 @@ def unusable_segments(home: Home) -> frozenset[SegmentName]:
         spots = ((name, home.index.spot(name)) for name in home.index.segments())
         damaged.update(name for name, spot in spots if spot is None or spot.pack_id in doubtful)
     return frozenset(damaged)
+
+
+def unreadable_segments(home: Home, entry: SnapshotEntry) -> frozenset[SegmentName]:
+    """Segments that did not read in this process, after a look at the tables of all that a snapshot needs."""
+    with suppress(FarkeepError):
+        for name in home.successors.closed(home.snapshots.segments(entry.id, entry.taken.reach)):
+            with suppress(FarkeepError):
+                home.reader.table(name)
+    return frozenset(home.reader.damaged | home.successors.before(home.reader.damaged))

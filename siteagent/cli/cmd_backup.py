@@ -135,8 +135,7 @@ def _file_source(session: Session) -> _Source:
     except OSError:
         home = None
     view = PosixView(node, selection, home, is_one_file_system=options.one_file_system,
-                     skips_caches=options.exclude_caches)
-    view.skipped.errors += vanished
+                     skips_caches=options.exclude_caches, vanished=vanished)
     return _Source(_recorded(roots), view)
 
 

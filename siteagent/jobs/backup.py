@@ -44,7 +44,7 @@ from siteagent.capture.previous import Previous
 from siteagent.home import Home
 from siteagent.ledger.history import History
 from siteagent.ledger.state import SnapshotEntry
-from siteagent.salvage import prepare_writing, unusable_segments
+from siteagent.salvage import prepare_writing, unreadable_segments, unusable_segments
 from siteagent.sources.base import SourceError, View
 from siteagent.store.catalog import Root
 from siteagent.store.deltahelper import DeltaHelper
@@ -109,10 +109,13 @@ class _Run:
         self._previous = newest_complete(home.ledger.history(), request.name)
         self._checkpoint_bytes, self._checkpoint_ns = 0, self._began_ns
         self._packs: list[PackRef] = []
-        previous = Previous(catalog_or_none(home.reader, _root(self._previous)), self._lease.unusable)
-        self._cursor = previous
-        self.capture = Capture(request.view, self.store, home.keyring.default_domain.boundary_key, previous,
-                               home.reader, self._clock, request.options, self._ancestry(), self._checkpoint)
+        self.capture = self._new_capture()
+
+    def _new_capture(self) -> Capture:
+        home, request = self._home, self._request
+        self._cursor = Previous(catalog_or_none(home.reader, _root(self._previous)), self._lease.unusable)
+        return Capture(request.view, self.store, home.keyring.default_domain.boundary_key, self._cursor,
+                       home.reader, self._clock, request.options, self._ancestry(), self._checkpoint)  # fmt: skip
 
     def _ancestry(self) -> Ancestry:
         history, name, newest = self._home.ledger.history(), self._request.name, self._previous
@@ -143,9 +146,9 @@ class _Run:
             packs = tuple(self.store.finish())
             self._home.ledger.record(Fact(PacksStored(run=self.store.run, packs=packs)))
 
-    def perform(self) -> BackupResult:
+    def perform(self, watch: Callable[[Capture], None]) -> BackupResult:
         """Steps 2 to 6."""
-        draft = self.capture.run()
+        draft = self._captured(watch)
         if self._request.finish is not None:
             self._request.finish()
         self._packs = self.store.finish()
@@ -157,6 +160,23 @@ class _Run:
         notes = [self._cursor.damage + ": the files concerned were read again"] if self._cursor.damage else []
         return BackupResult(snapshot, summary, growth, self._seconds(), draft.figures.errors, draft.figures.alarms,
                             notes + home.notes)  # fmt: skip
+
+    def _captured(self, watch: Callable[[Capture], None]) -> Draft:
+        """Step 2. Where what unchanged files rest on does not read, all begins anew, and those files are read again."""
+        while True:
+            watch(self.capture)
+            try:
+                return self.capture.run()
+            except (DamagedError, HostileError) as error:
+                if self._previous is None or not self._request.view.is_repeatable:
+                    raise
+                damaged = unreadable_segments(self._home, self._previous) - self._lease.unusable
+                if not damaged:
+                    raise
+                self._home.notes.append(f"{error}: files that rest on it were read again; run `farkeep verify`")
+            self._lease.unusable |= damaged
+            self.store.look_again()
+            self.capture = self._new_capture()
 
     def _seconds(self) -> float:
         return (self._clock.monotonic_ns() - self._began_ns) / 1e9
@@ -235,7 +255,11 @@ class _Run:
             self._home.running.pop(self._job, None)
 
 
-def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None] | None = None) -> BackupResult:
+def _unwatched(capture: Capture) -> None:
+    del capture
+
+
+def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None] = _unwatched) -> BackupResult:
     """Take a snapshot of a view; `watch` receives the running capture for a progress display.
 
     Trouble of the source marks the snapshot; trouble of the store raises a typed error and nothing is acknowledged.
@@ -247,9 +271,7 @@ def back_up(home: Home, request: BackupRequest, watch: Callable[[Capture], None]
         run = _Run(home, request)
     try:
         run.start()
-        if watch is not None:
-            watch(run.capture)
-        return run.perform()
+        return run.perform(watch)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         run.fail(error)
         raise

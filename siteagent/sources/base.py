@@ -108,9 +108,11 @@ class View(Protocol):
 
     quality: str
     skipped: Skipped
+    is_repeatable: bool
+    """False when it can be walked once only."""
 
     def batches(self) -> Iterator[Batch]:
-        """Folders in catalog order; a batch's handle is valid until the next one is asked for."""
+        """Folders in catalog order, from the first one; a batch's handle is valid until the next one is asked for."""
 
     def describe(self, batch: Batch, place: int) -> Metadata:
         """What is recorded of an entry."""

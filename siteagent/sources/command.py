@@ -84,6 +84,7 @@ class CommandView:
     """A view of one file, named by an absolute path, that is the output of a command."""
 
     quality = "live"
+    is_repeatable = False
 
     def __init__(self, command: str, path: bytes, now_ns: int) -> None:
         """`path`: absolute. The command is started when its output is asked for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice, takewhile
 from operator import itemgetter
 
@@ -61,12 +61,15 @@ class PosixView:
     """The live file system below some roots."""
 
     quality = "live"
+    is_repeatable = True
 
     def __init__(self, roots: Node, selection: Selection | None, home: tuple[int, int] | None, *,
-                 is_one_file_system: bool = False, skips_caches: bool = False) -> None:
-        """`home`: (device, inode) of the folder to leave out."""
+                 is_one_file_system: bool = False, skips_caches: bool = False,
+                 vanished: Sequence[SourceError] = ()) -> None:
+        """`home`: (device, inode) of the folder to leave out; `vanished`: what was wanted and is not there."""
         self._roots, self._selection, self._home = roots, selection, home
         self._one_file_system, self._skips_caches = is_one_file_system, skips_caches
+        self._vanished = tuple(vanished)
         self.skipped = Skipped()
         self._open: list[_Folder] = []
         self._user = os.geteuid()
@@ -74,6 +77,7 @@ class PosixView:
 
     def batches(self) -> Iterator[Batch]:
         """Folders in catalog order."""
+        self.skipped = Skipped(errors=list(self._vanished))
         top = _Folder(None, b"/", b"", self._roots, self._roots.root)
         top.is_followed = True
         pending = [top]

@@ -135,6 +135,11 @@ class StoreWriter:
             known = self._usable[segment] = self._lease.unusable.isdisjoint(needed)
         return known and segment not in self._reader.damaged
 
+    def look_again(self) -> None:
+        """Forget what earlier runs hold: less of it may be used than before."""
+        self._usable.clear()
+        self._placed = {chunk_id: name for chunk_id, name in self._placed.items() if run_of(name) == self.run}
+
     def _whole(self, segment: SegmentName) -> tuple[SegmentName, ...]:
         """A segment and all that its deltas rest on; the reader notes it as damaged when that cannot be read."""
         try:

@@ -4,6 +4,7 @@ intact source stores anew what is damaged."""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -245,6 +246,47 @@ def test_the_next_backup_is_whole_whatever_segment_is_damaged(small: SmallHome, 
     tally("backups after damage", 2 * len(names))
 
 
+def test_a_backup_goes_on_before_anything_was_verified(small: SmallHome, tally: Tally) -> None:
+    """What unchanged files rest on does not open, which shows when a page that names it is made anew: those files are
+    read again. A damaged body shows only to whoever reads it."""
+    truth = {path: value[1:] for path, value in small.truth[list(small.truth)[-1]].items()}
+    later = small.place.write("folder/later", b"later")
+    with small.place.open() as home:
+        names = _segments(home)
+    for name in names:
+        for where in ("header", "table", "whole", "body"):
+            _damage_segment(small, name, where)
+            with small.place.open() as home:
+                small.place.backup(home)
+                assert where == "body" or _reads_as(home, truth | {later: (b"", b"", b"later")}), (name, where)
+            small.put_back()
+    tally("backups after damage", 4 * len(names))
+    os.unlink(later)
+
+
+def test_a_backup_goes_on_when_several_packs_are_gone(small: SmallHome, tally: Tally) -> None:
+    truth = {path: value[1:] for path, value in small.truth[list(small.truth)[-1]].items()}
+    later = small.place.write("folder/later", b"later")
+    for pack in small.place.packs():
+        for keeps_index in (True, False):
+            pack.unlink() if keeps_index else pack.write_bytes(bytes(pack.stat().st_size))
+            with small.place.open() as home:
+                small.place.backup(home)
+                assert _reads_as(home, truth | {later: (b"", b"", b"later")}), pack
+            small.put_back()
+    tally("backups after damage", 2 * len(small.place.packs()))
+    os.unlink(later)
+
+
+def _reads_as(home: Home, truth: dict[bytes, tuple[object, ...]]) -> bool:
+    """True when the newest snapshot reads as that, and nothing it needs is damaged."""
+    entry = newest(home)
+    found = read_snapshot(home.catalog(entry), home.reader)
+    report = verify(home, "read-data", who=WHO)
+    is_same = {path: value[1:] for path, value in found.items()} == truth
+    return is_same and not any(entry.id in each.snapshots for each in report.damaged)
+
+
 def test_a_reach_of_a_snapshot_before_that_no_writer_makes_ends_no_backup(small: SmallHome) -> None:
     """New reaches are differences to older ones; without one they are whole."""
     error = HostileError("a reach of nobody")
@@ -258,16 +300,12 @@ def test_a_reach_of_a_snapshot_before_that_no_writer_makes_ends_no_backup(small:
 
 
 def _is_next_backup_whole(small: SmallHome) -> bool:
-    truth = small.truth[list(small.truth)[-1]]
+    truth = {path: value[1:] for path, value in small.truth[list(small.truth)[-1]].items()}
     with small.place.open() as home:
         verify(home, "read-data", who=WHO)
         small.place.backup(home)
     with small.place.open() as home:
-        entry = newest(home)
-        found = read_snapshot(home.catalog(entry), home.reader)
-        report = verify(home, "read-data", who=WHO)
-    is_same = {path: value[1:] for path, value in found.items()} == {path: value[1:] for path, value in truth.items()}
-    return is_same and not any(entry.id in each.snapshots for each in report.damaged)
+        return _reads_as(home, truth)
 
 
 def test_a_home_that_was_put_back_is_whole(small: SmallHome) -> None:

@@ -103,6 +103,10 @@ SABOTAGES = (
     Sabotage("damaged segments are relied on", "siteagent/salvage.py",
       "    damaged = set(home.ledger.history().damaged)", "    damaged = set[bytes]()", f"{_JOBS}/test_verify.py "
       f"{_JOBS}/test_verify_files.py {_JOBS}/test_prune_damage.py"),
+    Sabotage("damage that shows during a backup ends it", "siteagent/jobs/backup.py",
+      "                if not damaged:", "                if damaged:", f"{_INVARIANTS}/test_11_damage_is_contained.py"),
+    Sabotage("what was found before damage showed is relied on", "siteagent/store/writer.py",
+      "        self._usable.clear()\n", "", f"{_STORE}/test_writer.py"),
     Sabotage("an older snapshot that does not read ends a backup", "siteagent/capture/ancestry.py",
       "            with suppress(DamagedError, HostileError):", "            with suppress(ZeroDivisionError):",
       f"{_INVARIANTS}/test_11_damage_is_contained.py"),

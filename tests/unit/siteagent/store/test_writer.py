@@ -217,3 +217,19 @@ def test_a_pack_with_a_failed_write_is_given_up_by_whoever_finishes_it(
     writer.add(stored[1], [b"good", b"", bytes(2000)], lambda _: None)
     assert writer.take() == []
     assert store.packs.finished() == []
+
+
+def test_what_was_found_is_looked_for_again_when_less_may_be_used(store: Store) -> None:
+    """What this run stored itself stays."""
+    (old,) = store.store([b"stored before"])
+    writer = store.writer()
+    chunk_id, found = writer.put(memoryview(b"stored before"))
+    new_id, new = writer.put(memoryview(b"new in this run"))
+    assert found == old
+    assert writer.may_keep(old)
+    writer._lease.unusable |= {old}
+    writer.look_again()
+    assert not writer.may_keep(old)
+    assert writer.find(chunk_id) is None
+    assert writer.find(new_id) == new
+    writer.close()
