@@ -58,7 +58,7 @@ def refresh_index(home: Home) -> int:
             try:
                 index_pack(home, pack_id)
                 count += 1
-            except (DamagedError, FarkeepError) as error:
+            except FarkeepError as error:
                 home.notes.append(f"pack {pack_id.hex()} could not be indexed: {error}")
     return count
 

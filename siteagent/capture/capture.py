@@ -21,17 +21,17 @@ from siteagent.capture.ancestry import Ancestry
 from siteagent.capture.content import Content, ContentReader, Earlier
 from siteagent.capture.deltas import Awaited
 from siteagent.capture.moves import Moves
-from siteagent.capture.oldversion import OldVersion
 from siteagent.capture.outlet import Outlet, Replaced
 from siteagent.capture.previous import NOTED_FILES_MAX, Previous, Slice
 from siteagent.sources.base import Batch, Identity, Metadata, SmallFile, SourceError, View
-from siteagent.store.catalog import Catalog, Root
+from siteagent.store.catalog import Root
 from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES
 from siteagent.store.chunklist import PageSource, list_segments
 from siteagent.store.delta import BaseChunk
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
+from siteagent.store.oldversion import OldVersion
 from siteagent.store.writer import StoreWriter
 
 _FILE_KIND, _FOLDER_KIND, _LINK_KIND = 0o10, 0o4, 0o12
@@ -371,8 +371,3 @@ def _is_unchanged(batch: Batch, slices: list[Slice]) -> bool:
             return False
         at = stop
     return at == len(batch.names)
-
-
-def catalog_or_none(source: PageSource, root: Root | None) -> Catalog | None:
-    """The catalog of a previous snapshot, if there is one."""
-    return Catalog(source, root) if root is not None and root.page_id else None

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from shared.tree import HOLE
 from siteagent.capture.deltas import Deltas
-from siteagent.capture.oldversion import OldVersion
 from siteagent.sources.base import Batch, Identity, Reader, View
 from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES, Chunker
 from siteagent.store.chunklist import ListBuilder, Piece
 from siteagent.store.delta import BaseChunk
 from siteagent.store.names import SegmentName
+from siteagent.store.oldversion import OldVersion
 from siteagent.store.page import INLINE_CHUNKS_MAX
 from siteagent.store.writer import StoreWriter
 

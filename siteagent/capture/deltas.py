@@ -14,17 +14,13 @@ from typing import NamedTuple
 
 from shared.sealing import keyed_id
 from shared.tree import HOLE
-from siteagent.capture.oldversion import OldVersion, Place
 from siteagent.store.chunker import MAX_BYTES, WHOLE_FILE_MAX_BYTES, Chunker
 from siteagent.store.chunklist import Piece
 from siteagent.store.delta import RUN_BYTES_MAX, BaseChunk
 from siteagent.store.deltawork import DeltaLoad, Encoding
+from siteagent.store.oldversion import MARGINS, NO_MARGINS, OldVersion, Place
 from siteagent.store.writer import FoundBase, StoreWriter
 
-_MARGINS = 64 << 10, 192 << 10
-_NO_MARGINS = 0, 0
-"""Bytes before and after a run's old place that belong to its dictionary. In a file that kept its length content has
-mostly stayed where it was: then runs begin where they began before, and rest on one frame instead of several."""
 _WAITING_MAX = 32
 
 Emit = Callable[[Piece, BaseChunk | None], None]
@@ -87,7 +83,7 @@ class Deltas:
 
         `size`: bytes of the file, as far as they are known before it is read.
         """
-        self._before, self._after = _NO_MARGINS if size == previous.size else _MARGINS
+        self._before, self._after = NO_MARGINS if size == previous.size else MARGINS
         self._store, self._chunker, self._key = store, chunker, store.chunk_key
         self._previous, self._emit = previous, emit
         self._open_ancestors = ancestors

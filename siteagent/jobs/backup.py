@@ -39,14 +39,14 @@ from shared.facts import (
 from shared.manifest import Manifest, ManifestBody, ManifestHeader, encode_manifest, manifest_digest
 from shared.summary import Quality, SnapshotSummary
 from siteagent.capture.ancestry import Ancestor, Ancestry
-from siteagent.capture.capture import Capture, CaptureOptions, Draft, Figures, catalog_or_none
+from siteagent.capture.capture import Capture, CaptureOptions, Draft, Figures
 from siteagent.capture.previous import Previous
 from siteagent.home import Home
 from siteagent.ledger.history import History
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, unreadable_segments, unusable_segments
 from siteagent.sources.base import SourceError, View
-from siteagent.store.catalog import Root
+from siteagent.store.catalog import Catalog
 from siteagent.store.deltahelper import DeltaHelper
 from siteagent.store.deltaprocess import DeltaSetup
 from siteagent.store.names import SegmentName
@@ -113,7 +113,7 @@ class _Run:
 
     def _new_capture(self) -> Capture:
         home, request = self._home, self._request
-        self._cursor = Previous(catalog_or_none(home.reader, _root(self._previous)), self._lease.unusable)
+        self._cursor = Previous(catalog_to_compare(home, self._previous), self._lease.unusable)
         return Capture(request.view, self.store, home.keyring.default_domain.boundary_key, self._cursor,
                        home.reader, self._clock, request.options, self._ancestry(), self._checkpoint)  # fmt: skip
 
@@ -295,6 +295,13 @@ def newest_complete(history: History, name: str) -> SnapshotEntry | None:
     return good
 
 
+def catalog_to_compare(home: Home, previous: SnapshotEntry | None) -> Catalog | None:
+    """The tree of the snapshot before, if there is one with anything in it."""
+    if previous is None or previous.summary is None or not previous.summary.root_page:
+        return None
+    return home.catalog(previous)
+
+
 def _alarms(history: History, entry: SnapshotEntry) -> int:
     """How many files a backup found changed that did not look it."""
     job = next((job for job in history.newest_jobs() if job.run == entry.taken.run), None)
@@ -310,12 +317,6 @@ def quality_of(figures: Figures) -> Quality:
     if figures.errors or figures.alarms:
         return "partial"
     return "changed" if figures.changed_while_read else "live"
-
-
-def _root(entry: SnapshotEntry | None) -> Root | None:
-    if entry is None or entry.summary is None:
-        return None
-    return Root(entry.summary.root_page, entry.summary.root_segment, entry.summary.levels)
 
 
 def _log_bytes(home: Home) -> int:

@@ -12,12 +12,12 @@ from msgspec import Struct, field
 
 from shared.errors import DamagedError, FarkeepError
 from shared.sealing import keyed_id
-from siteagent.capture.oldversion import Span
 from siteagent.home import Home
 from siteagent.jobs.heavy import Heavy
 from siteagent.store.delta import BaseChunk, compress_delta, decode_base, dictionary_of
 from siteagent.store.frame import ZSTD_DELTA
 from siteagent.store.names import SegmentName, shown_segment
+from siteagent.store.oldversion import Span
 from siteagent.store.opened import OpenSegment
 from siteagent.store.segment import DATA
 from siteagent.store.writer import FoundBase, StoreWriter

@@ -8,13 +8,12 @@ from msgspec import Struct, field
 
 from shared.summary import EntryCounts
 from shared.tree import key_of
-from siteagent.capture.capture import CaptureOptions, catalog_or_none
+from siteagent.capture.capture import CaptureOptions
 from siteagent.capture.previous import Previous, Slice
 from siteagent.home import Home
-from siteagent.jobs.backup import newest_complete
+from siteagent.jobs.backup import catalog_to_compare, newest_complete
 from siteagent.salvage import refresh_index, unusable_segments
 from siteagent.sources.base import Batch, Identity, SourceError, View
-from siteagent.store.catalog import Root
 
 
 class Preview(Struct):
@@ -35,9 +34,7 @@ def preview_backup(home: Home, name: str, view: View, options: CaptureOptions) -
     began_ns = home.world.clock.monotonic_ns()
     refresh_index(home)
     previous = newest_complete(home.ledger.history(), name)
-    summary = previous.summary if previous is not None else None
-    root = Root(summary.root_page, summary.root_segment, summary.levels) if summary is not None else None
-    comparison = _Comparison(Previous(catalog_or_none(home.reader, root), unusable_segments(home)), options)
+    comparison = _Comparison(Previous(catalog_to_compare(home, previous), unusable_segments(home)), options)
     try:
         for batch in view.batches():
             comparison.add(batch)

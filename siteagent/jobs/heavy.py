@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from shared.tree import HOLE
-from siteagent.capture.oldversion import OldVersion, Span
 from siteagent.store.catalog import Catalog, read_entries, read_index
 from siteagent.store.delta import decode_base
 from siteagent.store.entry import Entry
 from siteagent.store.liveness import Liveness
 from siteagent.store.names import SegmentName
+from siteagent.store.oldversion import MARGINS, NO_MARGINS, OldVersion, Span
 from siteagent.store.page import Child, side_segments
 from siteagent.store.reader import SegmentReader
 
@@ -28,7 +28,6 @@ HELD_BYTES_MIN = 1024
 """Less is not worth writing a frame again for."""
 FRAMES_MAX = 1 << 16
 _OLDER_MAX = 3
-_MARGINS, _NO_MARGINS = (64 << 10, 192 << 10), (0, 0)
 
 
 class Heavy(Struct, frozen=True):
@@ -150,7 +149,7 @@ class _Search:
         for catalog in older:
             earlier = catalog.find(entry.folder, entry.name)
             if earlier is not None and (earlier.ids or earlier.tree):
-                yield OldVersion(catalog, earlier), *(_NO_MARGINS if earlier.size == entry.size else _MARGINS)
+                yield OldVersion(catalog, earlier), *(NO_MARGINS if earlier.size == entry.size else MARGINS)
 
     def _places(self, catalog: Catalog, entry: Entry) -> dict[FrameKey, tuple[int, int]]:
         """Which bytes of a file each heavy frame holds."""

@@ -58,7 +58,8 @@ def require_present(home: Home, needed: NameSet) -> None:
             if name in needed and name not in there and name not in damaged:
                 raise DamagedError("a segment that a snapshot needs is in no pack that reads: nothing is given up",
                                    subject=shown_segment(name),
-                                   next_step="run `farkeep verify`, which notes what is lost, then prune again")
+                                   next_step="run `farkeep verify`, which notes what is lost, and `farkeep repair "
+                                             "packs`, then prune again")
 
 
 def sweep(home: Home, job: bytes, *, is_now: bool, budget_bytes: int) -> Swept:

@@ -9,7 +9,8 @@ segments and may be lost at any time. `writer`, `stream`, `deltastream`, `pipeli
 their keys, `sentkeys`), `opened` and `reader` are the way out.
 `scrub` and `packwalk` check segments and packs, `treecheck` and `listcheck` catalogs, `trace` tells what damage means;
 `nameruns` and `nameset` hold many names in few bytes. `catalogdiff` compares catalogs, `catalogsearch` searches many.
-`clearing` and `holes` remove packs and stretches of packs, `liveness` finds what is still used;
+`oldversion` walks an earlier version of a file, which deltas rest on. `clearing` and `holes` remove packs and
+stretches of packs, `liveness` finds what is still used;
 `successors`, `retired` and `namebits` know what was superseded and swept, `changes` repeats it beside the packs.
 `leases` keeps running jobs and sweeps apart; its docstring has the table of what may run beside what. `spots` corrects
 an index that lies.

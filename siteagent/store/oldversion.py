@@ -13,6 +13,10 @@ from siteagent.store.chunklist import ListLeaf, Piece
 from siteagent.store.delta import DICTIONARY_BYTES_MAX, BaseChunk
 from siteagent.store.entry import Entry
 
+MARGINS = 64 << 10, 192 << 10
+NO_MARGINS = 0, 0
+"""Bytes before and after a run's old place that belong to its dictionary. In a file that kept its length content has
+mostly stayed where it was: then runs begin where they began before, and rest on one frame instead of several."""
 _AHEAD_BYTES = 64 << 20
 _BEHIND_BYTES = 16 << 20
 _PIECES_MAX = 1 << 14

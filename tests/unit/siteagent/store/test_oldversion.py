@@ -10,12 +10,12 @@ from blake3 import blake3
 
 from shared.errors import DamagedError
 from shared.tree import HOLE
-from siteagent.capture import oldversion
-from siteagent.capture.oldversion import OldVersion
+from siteagent.store import oldversion
 from siteagent.store.catalog import Catalog
 from siteagent.store.chunklist import ListLeaf, Piece
 from siteagent.store.delta import BaseChunk
 from siteagent.store.names import segment_name
+from siteagent.store.oldversion import OldVersion
 from tests.support.stores import RUN, entry
 
 SEGMENT = segment_name(RUN, 1)
