@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -99,7 +100,10 @@ def _compile(lines: list[str], patterns: Sequence[str]) -> GitIgnoreSpec:
     compiled = []
     for line, pattern in zip(lines, patterns, strict=True):
         try:
-            read = GitIgnoreSpecPattern(line)
+            with warnings.catch_warnings():
+                # A `[[` in a class; what comes of it is compiled once more below, as characters.
+                warnings.simplefilter("ignore", FutureWarning)
+                read = GitIgnoreSpecPattern(line)
             if read.regex is not None:
                 quick = re.compile(gitignore_with_one_try(read.regex.pattern))
                 compiled.append(GitIgnoreSpecPattern(quick, read.include))

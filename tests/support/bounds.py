@@ -15,6 +15,8 @@ from types import FrameType
 
 MEMORY_BYTES = 256 << 20
 TIME_S = 1.0
+_AGAIN_S = 0.05
+"""What is raised where Python ignores exceptions (a collector's callback) is raised once more, soon."""
 
 
 class TooMuch(BaseException):
@@ -27,7 +29,7 @@ def bounded(time_s: float = TIME_S, memory_bytes: int = MEMORY_BYTES) -> Iterato
     limits = resource.getrlimit(resource.RLIMIT_AS)
     previous = signal.signal(signal.SIGVTALRM, _too_long)
     resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes() + memory_bytes, limits[1]))
-    signal.setitimer(signal.ITIMER_VIRTUAL, time_s)
+    signal.setitimer(signal.ITIMER_VIRTUAL, time_s, _AGAIN_S)
     try:
         yield
     except MemoryError as error:
@@ -48,7 +50,7 @@ def address_space_bytes() -> int:
 def within_time(time_s: float) -> Iterator[None]:
     """Raise TooMuch in what is done inside when it takes more time on a processor: it hangs."""
     previous = signal.signal(signal.SIGVTALRM, _too_long)
-    signal.setitimer(signal.ITIMER_VIRTUAL, time_s)
+    signal.setitimer(signal.ITIMER_VIRTUAL, time_s, _AGAIN_S)
     try:
         yield
     finally:

@@ -108,3 +108,5 @@ def test_only_pieces_between_two_stars_are_bound() -> None:
 def test_signs_of_sets_are_characters(pattern: str, name: str) -> None:
     """No warning that a later Python may read them otherwise."""
     assert re.fullmatch(within_components(pattern), name)
+    selection = PatternSelection(Wanted(("x" + pattern,)), [b"/r"])
+    assert selection.excludes(b"/r", b"/r/x" + name.encode(), is_folder=False, size_bytes=0)
