@@ -155,9 +155,14 @@ class Home(Struct):
         changes, key_epoch = changes_of(self.ledger.history()), self.keyring.current.number
         self.reserve.retry(lambda: self.changes.write(changes, key_epoch))
 
-    def mark_head(self, head: SignedHead) -> None:
-        """Note the log's head outside the home."""
+    def follow_log(self, head: SignedHead) -> None:
+        """After every append: what it says of segments is known, whatever fails next; then its head is noted outside.
+
+        Who goes on after such a failure would else give up the segments that hold what was copied.
+        """
         del head
+        self.successors.refresh()
+        self.retired.refresh()
         name, mark = os.path.basename(self.path) + ".head", self.ledger.high_water()
         self.reserve.retry(lambda: write_durably(self.beside, name, mark))
 
@@ -231,7 +236,7 @@ def _open(access: Access, command: str, world: World, name_site: Callable[[Snaps
                 SegmentReader(packs, index, keyring, successors), SnapshotFiles(disk, keyring), successors, retired,
                 ChangeFiles(disk, keyring, keyring.site_id), Leases(retired), migrated, rescue=rescue)  # fmt: skip
     home.reader.mend_index = home.mend_index
-    ledger.set_on_append(home.mark_head)
+    ledger.set_on_append(home.follow_log)
     ledger.set_on_full(reserve.give_up)
     return home
 

@@ -173,7 +173,9 @@ def require_newest(home: Home) -> _Headers:
 
 def _required_newest(home: Home) -> _Headers:
     _require_writable(home)
-    known = home.ledger.history().packs
+    history = home.ledger.history()
+    # A pack that came back from an older copy proves nothing against a log that gave it up.
+    known = history.packs.keys() | history.packs_gone
     unknown = [pack_id for pack_id in home.packs.finished() if pack_id not in known]
     headers = {pack_id: _header(home, pack_id) for pack_id in unknown}
     _require_cited(home, [found[0].cited for found in headers.values() if found])

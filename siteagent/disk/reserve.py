@@ -43,10 +43,11 @@ class Reserve:
                 return False
             self._disk.allocate(part, size_bytes)
             self._disk.rename(part, RESERVE_FILE)
-            self._disk.sync_folder("")
         except ExhaustedError:
             remove_quietly(self._disk, part)
             return False
+        # A sync that fails tells of more names than this one.
+        self._disk.sync_folder("")
         return True
 
     def require(self) -> None:

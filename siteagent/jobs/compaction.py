@@ -227,8 +227,6 @@ class _Batch:
             for number, (new, old) in enumerate(groups)
         ]  # fmt: skip
         self._home.ledger.record(*facts)
-        self._home.successors.refresh()
-        self._home.retired.refresh()
         self._done.superseded += sum(len(old) for _, old in groups)
 
     def _copy(self, used: Used) -> Copied | None:

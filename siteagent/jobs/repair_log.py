@@ -83,8 +83,6 @@ def repair_log(home: Home, who: Who | None = None) -> LogRepair:
     facts = facts_of_job("repair", who or Who("", ""), ("log",), job)
     home.ledger.open_log_epoch("rewound", report.reason, facts)
     home.changes.replace(changes_of(home.ledger.history()), home.keyring.current.number)
-    home.successors.refresh()
-    home.retired.refresh()
     refresh_index(home)
     report.notes += home.notes
     return report

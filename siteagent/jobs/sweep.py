@@ -87,7 +87,6 @@ def _give_up(home: Home, job: bytes, plan: Plan, dead: frozenset[SegmentName], b
     if repacking.removed:
         facts.insert(0, Fact(PacksReplaced(job=job, packs=tuple(repacking.packs), removed=tuple(repacking.removed))))
     home.ledger.record(*facts)
-    home.retired.refresh()
     done = Swept(len(dead), bytes_rewritten=rewritten, repacked=len(repacking.removed))
     done.deleted, done.punched = free(home, plan)
     done.deleted = max(0, done.deleted - len(repacking.removed))

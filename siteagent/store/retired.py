@@ -16,15 +16,19 @@ class Retired:
     """The names of all retired segments; read from the log when it is first asked for."""
 
     def __init__(self, load: Callable[[], Sequence[bytes]]) -> None:
-        """`load` returns sets of names (siteagent.store.nameruns.pack_names)."""
+        """`load` returns sets of names (siteagent.store.nameruns.pack_names), oldest first; they only grow."""
         self._load = load
         self._lock = threading.Lock()
         self._names: NameBits | None = None
+        self._count = 0
 
     def refresh(self) -> None:
-        """Read them again; raises what `load` raises."""
+        """Take in what was recorded since; raises what `load` raises."""
+        # Not under the lock, as in siteagent.store.successors.
+        loaded = self._load()
         with self._lock:
-            self._names = NameBits(*self._load())
+            if self._names is None or len(loaded) > self._count:
+                self._names, self._count = NameBits(*loaded), len(loaded)
 
     def __contains__(self, name: object) -> bool:
         if self._names is None:

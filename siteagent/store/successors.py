@@ -42,8 +42,10 @@ class Successors:
 
     def refresh(self) -> None:
         """Take in what was recorded since; raises what `load` raises."""
+        # Not under the lock: who asks the log may be waited for by who appends to it and comes here.
+        loaded = list(self._load())
         with self._lock:
-            for new, old in list(self._load())[len(self._groups) :]:
+            for new, old in loaded[len(self._groups) :]:
                 group = _Group(tuple(unpack_names(new)), NameBits(old))
                 self._groups.append(group)
                 for run in group.old.runs():

@@ -157,6 +157,21 @@ def test_a_write_fails(make: Callable[[Machine], Scenario], machine: Machine, is
     tally("failed writes (call x failure)", len(tried))
 
 
+def test_what_was_recorded_counts_where_only_the_mark_could_not_be_written(machine: Machine, tally: Tally) -> None:
+    """The disk is full from each of the marks of a prune on: a compaction ends, and the sweep after it knows what the
+    log says, that the segments it just wrote are needed."""
+    scenario = pruning(machine)
+    calls = [call for call in scenario.record() if (call.operation, call.kind) == ("create", "home.head.part")]
+    for call in calls:
+        with told(call):
+            scenario.load()
+            known = set(machine.acknowledged)
+            attempt(scenario, call, errno.ENOSPC, is_for_ever=True)
+            require_next_job(scenario, known, has_written_all=False)
+    assert len(calls) >= 6
+    tally("failed writes (call x failure)", len(calls))
+
+
 @pytest.mark.parametrize("code", FAMILIES, ids=errno.errorcode.get)
 def test_the_same_process_goes_on_after_the_disk_took_nothing(code: int, machine: Machine) -> None:
     """A full or read-only disk: every backup fails, what is there can still be verified and restored."""

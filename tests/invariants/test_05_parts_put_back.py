@@ -47,6 +47,25 @@ def test_one_part_comes_back(name: str, folder: Path, tally: Tally) -> None:
     tally("parts put back", len(walk.copies))
 
 
+def test_a_pack_that_was_given_up_proves_nothing_when_it_comes_back(folder: Path, tally: Tally) -> None:
+    """It cites a position that the log lost, which knows from what was repeated beside the packs that it went."""
+    walk = Rewinds(folder, 1)
+    walk.keep()
+    walk.back_up()
+    walk.keep()
+    walk.back_up()
+    first, *_, second = walk.copies
+    going = set(walk.place.packs())
+    for _ in range(3):
+        walk.forget_and_prune()
+    assert going - set(walk.place.packs())
+    walk.log_and_mark(first)
+    walk.repair()
+    walk.rewind(walk.packs, second)
+    walk.back_up()
+    tally("parts put back", 2)
+
+
 @pytest.mark.parametrize("witness", ["packs", "snapshots", "changes"])
 def test_each_witness_alone_tells_that_the_log_is_older(witness: str, folder: Path, tally: Tally) -> None:
     """Packs, manifests, or what is repeated of sweeps: newer than log and mark, and each without the others."""

@@ -61,6 +61,8 @@ class KilledSite:
             self._change()
             yield ["backup", self.source, "--name", "docs"]
         elif command == "prune":
+            if len(self.told) == 1:
+                self.back_up()
             oldest = next(iter(self.told))
             self.farkeep.run("forget", oldest, "--now")
             del self.told[oldest]
