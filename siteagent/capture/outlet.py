@@ -10,7 +10,7 @@ from siteagent.store.catalog import Leaf
 from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.entry import Entry
 
-_WAITING_MAX = 64
+_WAITING_MAX = 512
 
 
 class _Kept(NamedTuple):

@@ -7,6 +7,7 @@ line. A child ends when its requests end.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -24,6 +25,7 @@ from shared.errors import UnavailableError
 REQUESTS, REPLIES, FIRST_EXTRA = 3, 4, 5
 MESSAGE_MAX = 64 << 20
 _HIGH = 200
+_WIDE_PIPE_BYTES = 1 << 20
 _PIPE_BYTES = 16 << 10
 """Where a system does not tell: what POSIX systems have at least."""
 _TUNABLES = ":".join((
@@ -132,6 +134,13 @@ class Child:
         """True when `receive` would not wait."""
         return bool(select.select([self._replies], [], [], 0)[0])
 
+    def widen(self) -> None:
+        """Let more messages wait in both pipes, where the system allows it."""
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            for pipe in (self._requests, self._replies):
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDE_PIPE_BYTES)
+
     @property
     def reply_room_bytes(self) -> int:
         """How much the child can answer while nobody receives it."""
@@ -140,6 +149,10 @@ class Child:
     def _gone(self) -> UnavailableError:
         return UnavailableError("a worker process ended before its work was done", subject=f"process {self.process}",
                                 next_step="see whether memory ran out (dmesg), then run the command again")
+
+    def kill(self) -> None:
+        """Do not wait for what the child is doing; `close` has to follow."""
+        os.kill(self.process, signal.SIGKILL)
 
     def close(self) -> None:
         """End the child by ending its requests, and wait for it."""

@@ -11,8 +11,8 @@ from siteagent.store.deltaprocess import DeltaReply, DeltaRequest, DeltaSetup
 from siteagent.store.deltawork import DeltaLoad, Encoding
 from siteagent.store.reader import SegmentReader
 
-_WORTH_A_PROCESS = 16
-"""Deltas after which a run is taken for one with many: starting a process costs as much as some hundred of them."""
+_WORTH_A_PROCESS = 8
+"""Deltas after which a run is taken for one with many: what starting a process costs, another processor pays."""
 
 
 class DeltaHelper:
@@ -52,6 +52,7 @@ class DeltaHelper:
             if self._child is None and self._can_start and self._asked > _WORTH_A_PROCESS:
                 self._can_start = False
                 self._child = Child("siteagent.store.deltaprocess")
+                self._child.widen()
                 self._child.send(self._setup)
             if self._child is not None and not self._is_ready and self._child.has_answered():
                 self._child.receive(DeltaReply)
@@ -83,6 +84,8 @@ class DeltaHelper:
     def close(self) -> None:
         """End the process; what was asked for and not collected is not made. Harmless when called twice."""
         if self._child is not None:
+            if not self._is_ready:
+                self._child.kill()
             self._child.close()
             self._child, self._is_ready = None, False
         while self._waiting:
