@@ -10,7 +10,7 @@ from shared.errors import PartialError
 from siteagent.cli.moment import rfc3339
 from siteagent.cli.output import Json, name_fields, plain
 from siteagent.cli.session import Session
-from siteagent.cli.sizes import shown_count, shown_duration, shown_size
+from siteagent.cli.sizes import counted, shown_count, shown_duration, shown_size
 from siteagent.jobs.backup import BackupResult
 from siteagent.sources.base import Skipped, SourceError
 
@@ -34,8 +34,8 @@ def report(session: Session, result: BackupResult, skipped: Skipped) -> int:
         "counts": msgspec.to_builtins(summary.counts), **_skipped_fields(skipped),
         "notes": list(map(plain, result.notes)),
     })  # fmt: skip
-    output.say(f"snapshot {result.snapshot.hex()[:12]} of {summary.name}: {shown_count(summary.files)} files in "
-               f"{shown_count(summary.folders)} folders, {shown_size(summary.bytes_seen)}")
+    output.say(f"snapshot {result.snapshot.hex()[:12]} of {summary.name}: {counted(summary.files, 'file')} in "
+               f"{counted(summary.folders, 'folder')}, {shown_size(summary.bytes_seen)}")
     output.say(f"  {shown_size(summary.bytes_read)} read, {shown_size(summary.bytes_new)} new, "
                f"{shown_size(result.bytes_stored)} stored, {shown_duration(result.seconds)}")
     counts = summary.counts
@@ -60,7 +60,7 @@ def report_preview(session: Session, name: str, preview: Preview, skipped: Skipp
         "bytes_to_read": preview.bytes_to_read, "seconds": round(preview.seconds, 3), **error_fields(preview.errors),
         "counts": msgspec.to_builtins(counts), **_skipped_fields(skipped),
     })  # fmt: skip
-    output.say(f"a backup of {name} would see {shown_count(preview.files)} files, {shown_size(preview.bytes_seen)}, "
+    output.say(f"a backup of {name} would see {counted(preview.files, 'file')}, {shown_size(preview.bytes_seen)}, "
                f"and read {shown_count(preview.files_to_read)} of them, {shown_size(preview.bytes_to_read)}")
     output.say(f"  entries: {counts.new} new, {counts.changed} changed, {counts.renamed} renamed, "
                f"{counts.removed} removed, {counts.unchanged} unchanged")

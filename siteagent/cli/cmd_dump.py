@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from shared.errors import PartialError
 from siteagent.cli.cmd_backup_report import say_errors
 from siteagent.cli.session import Session, host_name, user_name
-from siteagent.cli.sizes import shown_count, shown_size
+from siteagent.cli.sizes import counted, shown_size
 from siteagent.cli.snapspec import find_snapshot, parse_spec
 from siteagent.jobs.archive import write_archive
 from siteagent.jobs.record import Who
@@ -28,7 +28,7 @@ def run(session: Session) -> int:
         output.flush()
         session.notes(home.notes)
     sink.done()
-    output.say(f"{shown_count(result.members)} entries, {shown_size(result.bytes_written)}; holes became zeros")
+    output.say(f"{counted(result.members, 'entry', 'entries')}, {shown_size(result.bytes_written)}; holes became zeros")
     if result.errors:
         say_errors(session, result.errors, "left out of the archive")
         raise PartialError(f"the archive lacks {len(result.errors)} files whose content is not in the snapshot",

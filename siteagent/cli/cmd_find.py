@@ -12,7 +12,7 @@ from siteagent.cli.limits import check_limit
 from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import Json, name_fields
 from siteagent.cli.session import Session
-from siteagent.cli.sizes import shown_count
+from siteagent.cli.sizes import counted
 from siteagent.cli.snapspec import find_snapshot
 from siteagent.home import Home
 from siteagent.jobs.find import Found, find, time_of
@@ -51,7 +51,7 @@ def run(session: Session) -> int:
         output.table(_HEADINGS, map(_cells, search.found))
     more = f"; only the first {limit} are shown (--limit)" if search.is_cut else ""
     count = len(search.found)
-    output.say(f"{shown_count(count)} {'path' if count == 1 else 'paths'} found{more}")
+    output.say(f"{counted(count, 'path')} found{more}")
     for snapshot, reason in search.unread:
         output.warn(f"note: snapshot {snapshot.id.hex()[:12]} could not be searched to its end: {reason}")
     return DamagedError.exit_code if search.unread else 0

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import plain
 from siteagent.cli.session import Session, host_name, user_name
-from siteagent.cli.sizes import parse_size, shown_count, shown_duration, shown_size
+from siteagent.cli.sizes import counted, parse_size, shown_duration, shown_size
 from siteagent.jobs.prune import BUDGET_BYTES, PruneReport, PruneRequest, prune
 from siteagent.jobs.record import Who
 
@@ -40,7 +40,7 @@ def run(session: Session) -> int:
     })  # fmt: skip
     _say(session, report)
     if report.waiting:
-        session.output.say(f"  {shown_count(len(report.waiting))} forgotten snapshots wait, the first until "
+        session.output.say(f"  {counted(len(report.waiting), 'forgotten snapshot')} waiting, at least until "
                            f"{local_time(report.next_due_ns)}; `farkeep prune --now` does not wait")  # fmt: skip
     session.notes(report.notes)
     return 0
@@ -49,10 +49,10 @@ def run(session: Session) -> int:
 def _say(session: Session, report: PruneReport) -> None:
     say = session.output.say
     if session.options.dry_run:
-        say(f"{shown_count(len(report.snapshots))} snapshots would be given up, about {shown_size(report.bytes_freed)} "
+        say(f"{counted(len(report.snapshots), 'snapshot')} would be given up, about {shown_size(report.bytes_freed)} "
             f"freed and {shown_size(report.bytes_rewritten)} written again")
         return
-    say(f"{shown_count(len(report.snapshots))} snapshots given up, {shown_size(report.bytes_freed)} freed, "
+    say(f"{counted(len(report.snapshots), 'snapshot')} given up, {shown_size(report.bytes_freed)} freed, "
         f"{shown_size(report.bytes_rewritten)} written again, {shown_duration(report.seconds)}")
     say(f"  packs: {report.packs_deleted} deleted, {report.packs_punched} punched, {report.packs_repacked} repacked")
     if report.bytes_held_by_deltas:

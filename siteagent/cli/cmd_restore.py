@@ -10,7 +10,7 @@ from siteagent.cli.cmd_backup_report import say_errors
 from siteagent.cli.output import Json, name_fields, plain
 from siteagent.cli.progress import Progress, Sample
 from siteagent.cli.session import Session, host_name, user_name
-from siteagent.cli.sizes import shown_count, shown_duration, shown_size
+from siteagent.cli.sizes import counted, shown_count, shown_duration, shown_size
 from siteagent.cli.snapspec import SnapSpec, find_snapshot, parse_spec
 from siteagent.home import Home
 from siteagent.jobs.restore import RestoreRequest, RestoreResult, restore
@@ -90,7 +90,7 @@ def _report(session: Session, result: RestoreResult) -> int:
         "seconds": round(result.seconds, 3),
     })  # fmt: skip
     would = "would be " if session.options.dry_run else ""
-    output.say(f"{shown_count(answer.files)} files: {shown_count(answer.written)} entries {would}written "
+    output.say(f"{counted(answer.files, 'file')}: {counted(answer.written, 'entry', 'entries')} {would}written "
                f"({shown_size(answer.bytes_written)}), {shown_count(answer.unchanged)} unchanged, "
                f"{shown_count(result.deleted)} {would}deleted, {shown_duration(result.seconds)}")
     output.detail(f"  {shown_size(answer.bytes_written / max(result.seconds, 1e-3))}/s written")

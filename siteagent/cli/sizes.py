@@ -33,6 +33,11 @@ def shown_count(count: int) -> str:
     return f"{count:,}".replace(",", " ")
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 file`, `12 345 files`; `plural` where an s is not enough."""
+    return f"{shown_count(count)} {noun if count == 1 else plural or noun + 's'}"
+
+
 def shown_duration(duration_s: float) -> str:
     """`0.3 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
     if duration_s < 10:

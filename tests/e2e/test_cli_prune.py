@@ -71,7 +71,7 @@ def test_a_prune_says_what_it_waits_for_and_until_when(site: Site) -> None:
         row = next(row for row in site.commands.good("snapshots", "--forgotten") if row["snapshot"] == waiting)
         assert found["next_due"][:16] == row["sweep_after"][:16]
         answer = site.commands.run("--home", site.commands.home, *words)
-        assert "1 forgotten snapshots wait, the first until " in answer.stderr
+        assert "1 forgotten snapshot waiting, at least until " in answer.stderr
 
 
 def test_a_budget_that_is_no_size_is_refused(site: Site) -> None:
