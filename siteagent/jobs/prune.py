@@ -36,6 +36,7 @@ from siteagent.jobs.needed import Runs, needed_segments, runs_of
 from siteagent.jobs.packplan import dead_segments, views
 from siteagent.jobs.record import RunningJob, Who, recorded_writing
 from siteagent.jobs.sweep import Swept, give_up_snapshots, require_present, sweep
+from siteagent.ledger.log_check import require_consistent
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import refresh_index
 from siteagent.store.catalog import Catalog
@@ -83,6 +84,8 @@ def prune(home: Home, request: PruneRequest) -> PruneReport:
     if request.is_dry_run:
         _foresee(home, request, report)
     else:
+        # Nothing goes for ever on the word of a log that contradicts itself.
+        require_consistent(home.ledger)
         with home.leases.pruning():
             with recorded_writing(home, "prune", request.who, ("now",) if request.is_now else ()) as job:
                 _prune(home, request, job, report)

@@ -59,7 +59,7 @@ def check_log(ledger: Ledger) -> LogReport:
     try:
         check.run()
         if not report.problem:
-            _check_database(ledger.recorder.tables)
+            require_consistent(ledger)
     except FarkeepError as error:
         report.problem = str(error)
     return report
@@ -122,10 +122,12 @@ def _rows(tables: LogTables) -> Iterator[Sequence[Any]]:
         place = rows[-1][0]
 
 
-def _check_database(tables: LogTables) -> None:
-    row = tables.row("PRAGMA integrity_check(1)")
+def require_consistent(ledger: Ledger) -> None:
+    """Raise DamagedError when the database contradicts itself, though every fact may read."""
+    row = ledger.recorder.tables.row("PRAGMA integrity_check(1)")
     if row is None or row[0] != "ok":
-        raise _damaged(f"the database of the log is inconsistent: {row[0] if row else 'no answer'}")
+        raise DamagedError(f"the database of the log is inconsistent: {row[0] if row else 'no answer'}",
+                           subject=ledger.path, next_step="run `farkeep audit verify`, then `farkeep repair log`")
 
 
 def _damaged(message: str) -> DamagedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from siteagent.store.page import decode_side, encode_side
 from siteagent.store.segment import CATALOG, MAGIC
 from siteagent.store.writer import RunKeys, StoreWriter
 from tests.support.days import eight_days, ids, pruned
-from tests.support.homes import Place, contents, flip_in_body, forget, incompressible, newest, segment_of
+from tests.support.homes import Place, contents, flip, flip_in_body, forget, incompressible, newest, segment_of
 
 
 def test_damage_of_a_successor_names_paths_and_snapshots_and_is_mended(tmp_path: Path) -> None:
@@ -123,3 +124,22 @@ def test_a_copy_that_does_not_read_back_ends_the_prune_and_nothing_goes(tmp_path
             pruned(home)
         assert packs <= set(home.packs.finished())
         site.require_whole(home)
+
+
+def test_nothing_is_given_up_on_the_word_of_a_log_that_contradicts_itself(tmp_path: Path) -> None:
+    """Every fact reads; an index of the database lacks what the table has."""
+    site = eight_days(tmp_path)
+    with site.place.open() as home:
+        forget(home, ids(home)[:-2])
+    with sqlite3.connect(site.place.home / "log" / "log.db") as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'facts_by_aggregate'").fetchone()
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    flip(site.place.home / "log" / "log.db", page_bytes * (page - 1) + 7)
+    packs = site.place.packs()
+    with site.place.open() as home:
+        assert len(list(home.ledger.facts())) > 10
+        with pytest.raises(DamagedError, match="inconsistent") as caught:
+            pruned(home)
+        assert caught.value.next_step
+        assert len(ids(home)) == 8
+    assert site.place.packs() == packs
