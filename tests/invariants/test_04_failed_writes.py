@@ -58,7 +58,7 @@ def failures(scenario: Scenario, is_long_run: bool) -> list[tuple[Call, int, boo
     """(call, errno, for ever) to be tried: every different write; in a short run codes take turns."""
     calls = [call for call in scenario.record() if call.operation in WRITES]
     calls = [call for call in calls if call.repeat == 1 or is_long_run]
-    if is_long_run or scenario.start == "first":
+    if is_long_run:
         whole = [(call, code, False) for call in calls for code in FAMILIES] + [
             (call, code, True) for call, code in zip(calls, cycle(FAMILIES))]  # fmt: skip
     else:

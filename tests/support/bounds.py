@@ -6,6 +6,7 @@ process on a processor (ITIMER_VIRTUAL), so that a slow or busy machine changes 
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -27,6 +28,8 @@ class TooMuch(BaseException):
 def bounded(time_s: float = TIME_S, memory_bytes: int = MEMORY_BYTES) -> Iterator[None]:
     """Raise TooMuch in what is done inside when it takes more; to be used in the main thread, and not nested."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
+    # What thousands of tests left in memory is not looked through at this message's cost.
+    gc.freeze()
     previous = signal.signal(signal.SIGVTALRM, _too_long)
     resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes() + memory_bytes, limits[1]))
     signal.setitimer(signal.ITIMER_VIRTUAL, time_s, _AGAIN_S)
@@ -38,6 +41,7 @@ def bounded(time_s: float = TIME_S, memory_bytes: int = MEMORY_BYTES) -> Iterato
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGVTALRM, previous)
+        gc.unfreeze()
 
 
 def address_space_bytes() -> int:
