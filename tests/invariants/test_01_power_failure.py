@@ -23,7 +23,7 @@ pytestmark = pytest.mark.needs_root
 ORDERED = "data=ordered"
 HARSH = "data=writeback,noauto_da_alloc,commit=1"
 """Names may become durable before content, and ext4 does not mend what programs forget."""
-MOMENTS = 27
+MOMENTS = 26
 """Per test. A long run tries every moment with a write in flight."""
 
 

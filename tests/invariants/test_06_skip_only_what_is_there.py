@@ -24,7 +24,7 @@ from tests.support.sidebyside import Job, SideBySide
 from tests.support.steps import Steps, seal_one_by_one
 from tests.support.tally import Tally
 
-_SHORT, _LONG = 40, 100_000
+_SHORT, _LONG = 30, 100_000
 
 
 @pytest.fixture(autouse=True)

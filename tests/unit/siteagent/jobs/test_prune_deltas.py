@@ -50,7 +50,7 @@ class Nights(Days):
 @given(st.integers(0, 2**32))
 @example(1)  # A lighter frame would lose what it rests on if that were not recorded with what supersedes its segment.
 @example(13)  # A frame that got deeper would be refused by those that rest on it.
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_whatever_is_forgotten_the_rest_reads(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     chance = random.Random(seed)
     made = Nights(Place(tmp_path_factory.mktemp("nights")).create(), seed)
