@@ -132,7 +132,10 @@ class Child:
 
     def has_answered(self) -> bool:
         """True when `receive` would not wait."""
-        return bool(select.select([self._replies], [], [], 0)[0])
+        # Not select(2), which refuses handles from 1024 on.
+        replies = select.poll()
+        replies.register(self._replies, select.POLLIN)
+        return bool(replies.poll(0))
 
     def widen(self) -> None:
         """Let more messages wait in both pipes, where the system allows it."""

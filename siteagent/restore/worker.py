@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from shared.errors import DamagedError, FarkeepError, HostileError, NewerFormatError
+from shared.errors import DamagedError, FarkeepError, HostileError
 from shared.tree import FILE, FOLDER, HOLE, UNREADABLE, child_folder, components_of, path_of
 from siteagent.disk.confined import Confined, are_safe, safe_component
 from siteagent.restore.filewriter import FileWriter, lying
@@ -275,7 +275,8 @@ def note_error(answer: Answer, path: bytes, error: OSError | FarkeepError) -> No
     """Add an entry that could not be restored, and why, to an answer."""
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     answer.damaged += isinstance(error, DamagedError)
-    answer.hostile += isinstance(error, HostileError) and not isinstance(error, NewerFormatError)
+    # By its kind: what is of a newer format is passed over like hostile bytes, and is none.
+    answer.hostile += isinstance(error, FarkeepError) and error.kind == HostileError.kind
     answer.errors.append((path, reason))
 
 

@@ -25,19 +25,21 @@ class DeltaHelper:
         self._is_ready, self._can_start = False, True
         self._asked = 0
         self._waiting: deque[Encoding] = deque()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._room_bytes = 0
 
     def take(self, encoding: Encoding) -> bool:
         """True when the process will make this delta. Raises UnavailableError when it has ended."""
+        if encoding.load.base.depth:
+            return False
         child, size_bytes = self._ready_child(), len(encoding.load.plain)
-        if child is None or encoding.load.base.depth or size_bytes > child.reply_room_bytes // 2:
+        if child is None or size_bytes > self._room_bytes:
             return False
         try:
             request = self._request(encoding.load)
         except FarkeepError:
             return False
         # Answers that nobody takes must fit the pipe: else each side would wait for the other to read.
-        while self._waiting_bytes + size_bytes > child.reply_room_bytes // 2:
+        while self._waiting_bytes + size_bytes > self._room_bytes:
             self._collect()
         child.send(request)
         encoding.collect = self._collect
@@ -56,7 +58,7 @@ class DeltaHelper:
                 self._child.send(self._setup)
             if self._child is not None and not self._is_ready and self._child.has_answered():
                 self._child.receive(DeltaReply)
-                self._is_ready = True
+                self._is_ready, self._room_bytes = True, self._child.reply_room_bytes // 2
         except (OSError, UnavailableError):
             self.close()
         return self._child if self._is_ready else None

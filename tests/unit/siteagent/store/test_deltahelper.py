@@ -15,11 +15,17 @@ from siteagent.disk.child import Child
 from siteagent.home import Home
 from siteagent.jobs.verify import verify
 from siteagent.store import deltahelper
+from siteagent.store.delta import Base, BaseChunk
 from siteagent.store.deltahelper import DeltaHelper
-from siteagent.store.deltaprocess import DeltaRequest
+from siteagent.store.deltaprocess import DeltaRequest, DeltaSetup
+from siteagent.store.deltawork import DeltaLoad, Encoding
+from siteagent.store.index import Index
+from siteagent.store.reader import SegmentReader
 from tests.support.homes import Place, contents, flip_in_body, incompressible, newest, segment_of
+from tests.support.stores import MemoryPacks, keyring
 
 COUNT = 60
+HAS_ANSWERED = Child.has_answered
 
 
 @pytest.fixture
@@ -136,3 +142,26 @@ def test_a_base_that_does_not_read_is_told_and_not_relied_on(place: Place, made:
         assert base in home.reader.damaged
         _require_whole(place, home)
     assert made[0] is None
+
+
+def test_only_what_the_process_can_make_counts_towards_starting_it(tmp_path: Path) -> None:
+    """A base that is a delta itself is read by the process that has the index."""
+    setup = DeltaSetup(str(tmp_path), [], b"key")
+    helper = DeltaHelper(setup, SegmentReader(MemoryPacks(), Index(str(tmp_path / "index")), keyring()))
+    load = DeltaLoad(b"plain", (bytes(32),), (5,), Base((BaseChunk(bytes(20), bytes(32)),), depth=1))
+    assert not any(helper.take(Encoding(load)) for _ in range(100))
+    assert helper._child is None
+
+
+def test_a_process_is_asked_through_handles_of_any_number(place: Place, made: list[bytes | None]) -> None:
+    """select(2) knows the first 1024 only."""
+    handles = [os.open(place.folder, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Child, "has_answered", HAS_ANSWERED)
+            with place.open() as home:
+                place.backup(home)
+                _require_whole(place, home)
+    finally:
+        for handle in handles:
+            os.close(handle)
