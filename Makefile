@@ -31,7 +31,7 @@ demo: ready # back up a part of this machine, change copies, restore, compare (K
 	@$(PYTHON) -m scripts.demo $(if $(KEEP),--keep)
 
 test: lint # all checks and all tests
-	$(PYTHON) -m pytest -n auto --maxprocesses 8
+	$(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: ready-dev # style, types, and which part may import which
 	.venv/bin/ruff check

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.places import remove_tree
-from tests.support.scratch import scratch_folder
+from tests.support.scratch import scratch_folder, usual_place
 from tests.support.tally import Tally, counting, tallied
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -52,7 +52,7 @@ def tally(record_property: Callable[[str, object], None]) -> Tally:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A temporary folder that is removed whatever modes and path lengths were built in it."""
-    with scratch_folder() as made:
+    with scratch_folder(usual_place()) as made:
         yield made
 
 
@@ -67,8 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the run a temporary folder of its own, which is removed at the end unless a test failed."""
     is_worker = hasattr(config, "workerinput")
     if not is_worker and not config.option.basetemp:
-        config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="farkeep-test-"))
+        config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="farkeep-test-", dir=usual_place()))
         config.option.basetemp = str(config.stash[_FOLDER] / "run")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for a disk or for a command."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

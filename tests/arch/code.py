@@ -1,9 +1,10 @@
 """The project's own source, read and parsed once for the tests of its shape."""
 
 import ast
+import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,15 +15,23 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Module:
-    """One source file: its path below the project, dotted name, text and syntax tree."""
+    """One source file: its path below the project, dotted name and text."""
 
     path: Path
     name: str
     text: str
-    tree: ast.Module
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree. The collector would look through all that was parsed so far again and again."""
+        gc.disable()
+        try:
+            return ast.parse(self.text, str(self.path))
+        finally:
+            gc.enable()
 
     @property
     def lines(self) -> int:
@@ -50,11 +59,18 @@ def modules(*folders: str) -> tuple[Module, ...]:
     return tuple(_read(path.relative_to(ROOT)) for path in paths)
 
 
+def forget() -> None:
+    """Give the memory back: a million nodes would be in the way of every test that comes after."""
+    modules.cache_clear()
+    _read.cache_clear()
+
+
+@cache
 def _read(path: Path) -> Module:
     text = (ROOT / path).read_text(encoding="utf-8")
     parts = path.with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return Module(path, name, text, ast.parse(text, str(path)))
+    return Module(path, name, text)
 
 
 def place(module: Module, node: ast.stmt | ast.expr) -> str:

@@ -1,4 +1,7 @@
-"""Fixtures of round trips and restores: a site, a small varied source, and a tree outside that must stay as it is."""
+"""Fixtures of round trips and restores: a site, a small varied source, and a tree outside that must stay as it is.
+
+These tests have their files where users have theirs: on a disk, not in memory.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import pytest
 
 from tests.support.build import build
 from tests.support.descriptions import Content, Description, Fifo, File, Folder, HardLink, Metadata, Symlink
+from tests.support.scratch import scratch_folder
 from tests.support.trips import Site, open_site
 
 TREE = Description((
@@ -23,6 +27,18 @@ TREE = Description((
     (b"one", File(Content(400, 5))),
     (b"two", HardLink(b"one")),
 ))  # fmt: skip
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with scratch_folder() as made:
+        yield made
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with scratch_folder() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

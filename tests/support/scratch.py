@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.places import remove_tree
 
 _MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 6 << 30
 
 
 @contextmanager
@@ -29,3 +30,19 @@ def memory(least_bytes: int = 1 << 28) -> Path | None:
         return None
     figures = os.statvfs(_MEMORY)
     return _MEMORY if figures.f_bavail * figures.f_frsize >= least_bytes else None
+
+
+def usual_place() -> Path | None:
+    """Where most tests have their files: in memory, where they wait for no disk; None: where the user's own lie.
+
+    That is what TMPDIR says, or what serves where memory is short or keeps no extended attributes.
+    """
+    base = memory(_ROOM_BYTES)
+    return base if base is not None and "TMPDIR" not in os.environ and _keeps_attributes(base) else None
+
+
+def _keeps_attributes(base: Path) -> bool:
+    with tempfile.NamedTemporaryFile(dir=base) as file, suppress(OSError):
+        os.setxattr(file.name, "user.farkeep", b"kept")
+        return True
+    return False
