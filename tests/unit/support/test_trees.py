@@ -281,7 +281,7 @@ def _first(seed: int, root: Path) -> str:
     """The first change a seed makes; the tree is built anew unless it is the wanted one."""
     (change,) = mutate(seed, root, 1)
     if change.what != "edit_keeping_mtime":
-        with scratch_folder() as aside:
+        with scratch_folder(root.parent) as aside:
             root.rename(aside / "old")
         build(Description(((b"file", File(Content(5000, 1))),)), root)
     return change.what
