@@ -21,7 +21,7 @@ from siteagent.store.deltawork import DeltaLoad, Encoding
 from siteagent.store.oldversion import MARGINS, NO_MARGINS, OldVersion, Place
 from siteagent.store.writer import FoundBase, StoreWriter
 
-_WAITING_MAX = 32
+_AWAITED_MAX, _WAITING_MAX = 32, 1 << 10
 
 Emit = Callable[[Piece, BaseChunk | None], None]
 
@@ -93,6 +93,7 @@ class Deltas:
         self._anchor: tuple[bytes, int] = (b"", 0)
         self._run: _Run | None = None
         self._waiting: deque[_Waiting] = deque()
+        self._awaited = 0
         self._hashed: tuple[int, bytes] = (0, b"")
 
     def take(self, data: memoryview, offset: int, *, is_end: bool, is_whole: bool) -> int:
@@ -217,11 +218,16 @@ class Deltas:
 
     def _put(self, item: _Waiting) -> None:
         self._waiting.append(item)
-        while self._waiting and (len(self._waiting) > _WAITING_MAX or _is_ready(self._waiting[0])):
+        self._awaited += isinstance(item.pieces, Awaited)
+        while self._waiting and (self._are_many() or _is_ready(self._waiting[0])):
             self._settle()
+
+    def _are_many(self) -> bool:
+        return self._awaited > _AWAITED_MAX or len(self._waiting) > _WAITING_MAX
 
     def _settle(self) -> None:
         pieces, page = self._waiting.popleft()
+        self._awaited -= isinstance(pieces, Awaited)
         for piece in pieces.settle() if isinstance(pieces, Awaited) else pieces:
             self._emit(piece, page)
 

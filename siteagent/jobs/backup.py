@@ -16,6 +16,7 @@ The previous snapshots stay as they were at every point.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -47,7 +48,7 @@ from siteagent.ledger.state import SnapshotEntry
 from siteagent.salvage import prepare_writing, unreadable_segments, unusable_segments
 from siteagent.sources.base import SourceError, View
 from siteagent.store.catalog import Catalog
-from siteagent.store.deltahelper import DeltaHelper
+from siteagent.store.deltahelpers import DeltaHelpers
 from siteagent.store.deltaprocess import DeltaSetup
 from siteagent.store.names import SegmentName
 from siteagent.store.reach import Reach, encode_reach, new_reach
@@ -101,7 +102,7 @@ class _Run:
                                  home.world.pack_bytes)  # fmt: skip
         if home.world.starts_processes:
             setup = DeltaSetup(home.path, home.keyring.epochs, self.store.chunk_key)
-            self.store.lend_deltas(DeltaHelper(setup, home.reader))
+            self.store.lend_deltas(DeltaHelpers(setup, home.reader, home.world.workers or os.cpu_count() or 1))
         home.ledger.checkpoint()
         self._log_bytes = _log_bytes(home)
         self._job = home.world.randomness.bits(16)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import zstandard
+from backports import zstd
 from msgspec import Struct
 
 from shared.errors import DamagedError, HostileError
@@ -28,10 +29,13 @@ from siteagent.store.table import ID_BYTES
 
 BASE_CHUNKS_MAX = 64
 DICTIONARY_BYTES_MAX = 1 << 20
+_DICTIONARY_BYTES_MIN = 8
+"""What zstd asks of one."""
 RUN_BYTES_MAX = 512 << 10
 _ROW_BYTES = 1 + ID_BYTES
 _TRIMS_BYTES = 8
 _WINDOW_LOG_MAX = 21
+_LEVEL, _SMALL_LEVEL, _SMALL_BYTES = 3, 6, 32 << 10
 _SAMPLE_BYTES = 8 << 10
 _DENSE_SHARE, _WINS_OUTRIGHT, _WINS_BESIDE_PLAIN = 0.2, 10, 0.6
 
@@ -99,15 +103,20 @@ def compress_delta(plain: bytes | memoryview, dictionary: bytes, *, is_dense: bo
     `is_dense`: it is known not to shrink to a fifth alone (catalog pages). What is returned was expanded again and
     compared.
     """
-    known = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    window_log = min(_WINDOW_LOG_MAX, max(10, (len(plain) + len(dictionary)).bit_length()))
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        3, source_size=len(plain), dict_size=len(dictionary), window_log=window_log, write_checksum=True
-    )  # fmt: skip
-    packed = zstandard.ZstdCompressor(compression_params=parameters, dict_data=known).compress(plain)
+    if len(dictionary) < _DICTIONARY_BYTES_MIN:
+        return None
+    size_bytes, parameter = len(plain), zstd.CompressionParameter
+    options: dict[int, int] = {
+        parameter.compression_level: _LEVEL if size_bytes > _SMALL_BYTES else _SMALL_LEVEL,
+        parameter.window_log: min(_WINDOW_LOG_MAX, max(10, (size_bytes + len(dictionary)).bit_length())),
+        parameter.checksum_flag: 1,
+    }
+    # A prefix is the same to a decoder as a dictionary, and is prepared for one use: three times as fast.
+    prefix = zstd.ZstdDict(dictionary, is_raw=True).as_prefix
+    packed = zstd.compress(plain, options=options, zstd_dict=prefix)
     if not _wins(packed, plain, is_dense=is_dense):
         return None
-    if expand_delta(packed, len(plain), dictionary, "a delta frame just made") != plain:
+    if expand_delta(packed, size_bytes, dictionary, "a delta frame just made") != plain:
         raise DamagedError("a delta does not give back what it was made of: memory is at fault",
                            next_step="test this machine's memory, then back up again")
     return packed

@@ -1,7 +1,7 @@
-"""A process that makes the deltas of small files, so that the process that reads is not held up by them.
+"""A process that makes deltas, so that the process that reads is not held up by them.
 
-To make one, on average half a segment is read and decompressed: a quarter of the reader's time in the next version of
-many small files, of which one in a hundred was edited (ARCHITECTURE.md).
+To make a small one, on average half a segment is read and decompressed: a quarter of the reader's time in the next
+version of many small files, of which one in a hundred was edited (ARCHITECTURE.md).
 
 The first message carries the keys; it is answered once, which says that the process is ready.
 """

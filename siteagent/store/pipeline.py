@@ -22,7 +22,7 @@ from shared.secret import Secret
 from siteagent.disk.disk import Buffer
 from siteagent.disk.local import write_error
 from siteagent.store.delta import Base
-from siteagent.store.deltahelper import DeltaHelper
+from siteagent.store.deltahelpers import DeltaHelpers
 from siteagent.store.deltawork import DeltaLoad, Encoding, make_delta
 from siteagent.store.frame import RAW
 from siteagent.store.names import SegmentName, segment_name, shown_segment
@@ -101,7 +101,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._submitted = 0
         self.incompressible_bytes = 0
-        self.delta_helper: DeltaHelper | None = None
+        self.delta_helpers: DeltaHelpers | None = None
         for slot in self._memory.slots:
             self._free.put(slot)
         self._threads = [threading.Thread(target=self._work, name=f"seal-{n}", daemon=True) for n in range(count)]
@@ -120,15 +120,17 @@ class Pipeline:
         self._jobs.put(filled)
 
     def encode(self, load: DeltaLoad) -> Encoding:
-        """Have a delta frame made: a large one by a worker, a small one by another process or at once.
+        """Have a delta frame made: by another process, else a large one by a worker, a small one at once.
 
         Handing the interpreter's lock to and fro costs more than a small one itself (ARCHITECTURE.md).
         """
         self._raise_failure()
         encoding = Encoding(load)
+        if self.delta_helpers is not None and self.delta_helpers.take(encoding):
+            return encoding
         if len(load.plain) >= _WORTH_A_WORKER_BYTES:
             self._jobs.put(encoding)
-        elif self.delta_helper is None or not self.delta_helper.take(encoding):
+        else:
             self._encode(encoding)
         return encoding
 
@@ -150,8 +152,8 @@ class Pipeline:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
-        if self.delta_helper is not None:
-            self.delta_helper.close()
+        if self.delta_helpers is not None:
+            self.delta_helpers.close()
         self._memory.close()
 
     def _raise_failure(self) -> None:

@@ -21,7 +21,7 @@ from shared.randomness import Randomness
 from shared.sealing import keyed_id
 from shared.secret import Secret
 from siteagent.store.delta import BASE_CHUNKS_MAX, Base, BaseChunk, compress_delta, dictionary_of
-from siteagent.store.deltahelper import DeltaHelper
+from siteagent.store.deltahelpers import DeltaHelpers
 from siteagent.store.deltastream import DeltaStream
 from siteagent.store.deltawork import DeltaLoad, Encoding
 from siteagent.store.index import Index
@@ -190,9 +190,9 @@ class StoreWriter:
         is_allowed = 0 < len(chunks) <= BASE_CHUNKS_MAX and len(closure) <= CLOSURE_MAX
         return FoundBase(base, closure) if is_allowed and len(base.segments()) <= BASES_MAX else None
 
-    def lend_deltas(self, helper: DeltaHelper) -> None:
-        """Have the deltas of small files made by another process; it is ended with this writer."""
-        self._pipeline.delta_helper = helper
+    def lend_deltas(self, helpers: DeltaHelpers) -> None:
+        """Have deltas made by other processes; they are ended with this writer."""
+        self._pipeline.delta_helpers = helpers
 
     def encode(self, load: DeltaLoad) -> Encoding:
         """Have chunks compressed against a base."""

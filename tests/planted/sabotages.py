@@ -279,7 +279,7 @@ SABOTAGES = (
     Sabotage("a delta rests on any number of segments", "siteagent/store/writer.py",
       " and len(closure) <= CLOSURE_MAX\n", "\n", f"{_STORE}/test_writer.py"),
     Sabotage("a delta is not expanded again", "siteagent/store/delta.py",
-      '    if expand_delta(packed, len(plain), dictionary, "a delta frame just made") != plain:', "    if not packed:",
+      '    if expand_delta(packed, size_bytes, dictionary, "a delta frame just made") != plain:', "    if not packed:",
       f"{_STORE}/test_delta.py"),
     Sabotage("a delta may expand to anything", "siteagent/store/delta.py",
       "        if zstandard.get_frame_parameters(packed).content_size != plain_bytes:", "        if plain_bytes < 0:", _BOMBS),

@@ -72,6 +72,10 @@ def test_what_has_nothing_in_common_is_no_delta() -> None:
     assert compress_delta(b"the same words again " * 5000, OLD) is None
 
 
+def test_what_rests_on_next_to_nothing_is_no_delta() -> None:
+    assert compress_delta(OLD[:8000], OLD[:7]) is None
+
+
 @given(st.integers(0, 2**32), st.integers(1, 40_000), st.integers(1, 40_000), st.integers(0, 20))
 def test_every_delta_comes_back(seed: int, old_bytes: int, new_bytes: int, edits: int) -> None:
     chance = random.Random(seed)

@@ -1,8 +1,9 @@
-"""Deltas of small files made by another process: the same as without it, whatever becomes of the process."""
+"""Deltas made by other processes: the same as without them, whatever becomes of the processes."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 from pathlib import Path
 
@@ -14,15 +15,12 @@ from siteagent.disk import child as child_module
 from siteagent.disk.child import Child
 from siteagent.home import Home
 from siteagent.jobs.verify import verify
-from siteagent.store import deltahelper
-from siteagent.store.delta import Base, BaseChunk
+from siteagent.store import deltahelpers
 from siteagent.store.deltahelper import DeltaHelper
-from siteagent.store.deltaprocess import DeltaRequest, DeltaSetup
-from siteagent.store.deltawork import DeltaLoad, Encoding
-from siteagent.store.index import Index
-from siteagent.store.reader import SegmentReader
+from siteagent.store.deltahelpers import DeltaHelpers
+from siteagent.store.deltaprocess import DeltaRequest
+from siteagent.store.deltawork import DeltaLoad
 from tests.support.homes import Place, contents, flip_in_body, incompressible, newest, segment_of
-from tests.support.stores import MemoryPacks, keyring
 
 COUNT = 60
 HAS_ANSWERED = Child.has_answered
@@ -31,7 +29,7 @@ HAS_ANSWERED = Child.has_answered
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A home with one snapshot, and a source of which every file was edited since; the process is asked at once."""
-    monkeypatch.setattr(deltahelper, "_WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(deltahelpers, "_WORTH_A_PROCESS", 0)
     # Wait for the process instead of going on without it until it is there.
     monkeypatch.setattr(Child, "has_answered", lambda child: True)
     made = Place(tmp_path).create()
@@ -61,6 +59,27 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
 
     monkeypatch.setattr(DeltaHelper, "_settle", settle)
     return answers
+
+
+@pytest.fixture
+def busy() -> list[int]:
+    """How many processes there were when each delta was asked for."""
+    return []
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, busy: list[int]) -> list[DeltaRequest | None]:
+    """What processes were asked to make; None where they could not have made it."""
+    requests: list[DeltaRequest | None] = []
+    plain = DeltaHelpers._request
+
+    def request(helpers: DeltaHelpers, load: DeltaLoad) -> DeltaRequest | None:
+        requests.append(plain(helpers, load))
+        busy.append(len(helpers._helpers))
+        return requests[-1]
+
+    monkeypatch.setattr(DeltaHelpers, "_request", request)
+    return requests
 
 
 def _require_whole(place: Place, home: Home) -> None:
@@ -144,13 +163,47 @@ def test_a_base_that_does_not_read_is_told_and_not_relied_on(place: Place, made:
     assert made[0] is None
 
 
-def test_only_what_the_process_can_make_counts_towards_starting_it(tmp_path: Path) -> None:
-    """A base that is a delta itself is read by the process that has the index."""
-    setup = DeltaSetup(str(tmp_path), [], b"key")
-    helper = DeltaHelper(setup, SegmentReader(MemoryPacks(), Index(str(tmp_path / "index")), keyring()))
-    load = DeltaLoad(b"plain", (bytes(32),), (5,), Base((BaseChunk(bytes(20), bytes(32)),), depth=1))
-    assert not any(helper.take(Encoding(load)) for _ in range(100))
-    assert helper._child is None
+def _nights(place: Place, home: Home, count: int) -> None:
+    """A database of which a few pages change between one backup and the next."""
+    data, chance = bytearray(incompressible("database", 3 << 20)), random.Random(3)
+    for _ in range(count):
+        path = place.write("base.db", bytes(data))
+        place.backup(home)
+        assert contents(home, newest(home))[path] == data
+        for at in chance.sample(range(0, len(data), 4096), 60):
+            data[at : at + 8] = chance.randbytes(8)
+
+
+def _depths(home: Home) -> set[int]:
+    tables = [home.reader.table(name).table for name in home.index.segments()]
+    return {frame.depth for table in tables for frame in table.frames}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_night_after_night_deltas_rest_on_deltas(
+    processes: int, place: Place, made: list[bytes | None], asked: list[DeltaRequest | None], busy: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deltahelpers, "_WORTH_ANOTHER_BYTES", 0)
+    place.world = replace(place.world, workers=processes)
+    with place.open() as home:
+        _nights(place, home, 5)
+        assert verify(home, "read-data").is_good
+        assert _depths(home) == {0, 1, 2}
+    assert None not in asked
+    assert len(made) == len(asked) > 4 * 10
+    assert max(busy) == processes
+
+
+def test_what_was_copied_below_a_base_is_found_by_the_process_that_knows_where(
+    place: Place, made: list[bytes | None], asked: list[DeltaRequest | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with place.open() as home:
+        monkeypatch.setattr(home.reader.successors, "of", lambda name: (name,))
+        _nights(place, home, 4)
+        assert _depths(home) == {0, 1, 2}
+    assert {request.load.base.depth for request in asked if request is not None} == {0}
+    assert len(made) == len(asked) - asked.count(None) < len(asked)
 
 
 def test_a_process_is_asked_through_handles_of_any_number(place: Place, made: list[bytes | None]) -> None:
