@@ -6,8 +6,8 @@ A frame is stored raw when eight 4 KiB samples across it do not shrink, or when 
 zstd's own checksum stands in each frame: what memory did to compressed bytes before they were sealed is found whenever
 they are expanded.
 
-How hard to compress is no part of the format: chunks cut from large files get zstd's fast strategy with the table of
-level 3, small files level 3 itself (ARCHITECTURE.md has what either costs and saves).
+How hard to compress is no part of the format: chunks cut from large files get zstd's fast strategy with a table of
+256 KiB, small files level 3 (ARCHITECTURE.md has what either costs and saves).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SAMPLE, _SMALL_FILES, _LARGE_FILES = range(3)
 def _make_compressor(use: int) -> zstandard.ZstdCompressor:
     if use == _LARGE_FILES:
         fast = zstandard.ZstdCompressionParameters(
-            window_log=20, chain_log=13, hash_log=17, search_log=1, min_match=6, target_length=0,
+            window_log=20, chain_log=13, hash_log=16, search_log=1, min_match=6, target_length=0,
             strategy=zstandard.STRATEGY_FAST, write_checksum=True,
         )  # fmt: skip
         return zstandard.ZstdCompressor(compression_params=fast)
