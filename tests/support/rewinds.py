@@ -21,10 +21,11 @@ CONTENT = ("packs", "snapshots", "reaches", "changes")
 
 
 class Copy:
-    """The home as it was: which snapshots it held whole."""
+    """The home as it was: which snapshots it held whole, and which its log says were given up because nobody wanted
+    them."""
 
-    def __init__(self, folder: Path, present: set[bytes]) -> None:
-        self.folder, self.present = folder, set(present)
+    def __init__(self, folder: Path, present: set[bytes], given_up: set[bytes]) -> None:
+        self.folder, self.present, self.given_up = folder, set(present), set(given_up)
 
 
 class Rewinds:
@@ -43,6 +44,7 @@ class Rewinds:
         self.copies: list[Copy] = []
         self.repairs, self.steps, self.swept, self.is_lacking = 0, 0, 0, False
         self.unwanted: set[bytes] = set()
+        self.given_up: set[bytes] = set()
         self.back_up()
         self.keep()
 
@@ -80,6 +82,7 @@ class Rewinds:
                 return
         assert not swept & self.present - self.unwanted
         self.present -= swept
+        self.given_up |= swept
         self.swept += len(swept)
 
     def keep(self) -> None:
@@ -88,12 +91,16 @@ class Rewinds:
         shutil.copytree(self.place.home, target / "home")
         if self.head.exists():
             shutil.copy(self.head, target / "home.head")
-        self.copies.append(Copy(target, self.present))
+        self.copies.append(Copy(target, self.present, self.given_up))
 
     # What comes back
 
     def put_back(self, copy: Copy, names: tuple[str, ...]) -> None:
-        """Folders of the home (and `.head`) as they were."""
+        """Folders of the home (and `.head`) as they were. What that log gave up is not asked for, even where it came
+        back meanwhile."""
+        if "log" in names:
+            self.given_up |= copy.given_up
+            self.present -= copy.given_up
         for name in names:
             if name == ".head":
                 self.head.unlink(missing_ok=True)
@@ -124,7 +131,7 @@ class Rewinds:
         """The whole home as another folder, while the mark beside it is newer."""
         os.rename(self.place.home, self.folder / f"before {self.steps}")
         shutil.copytree(copy.folder / "home", self.place.home)
-        self.present = set(copy.present)
+        self.present, self.given_up = set(copy.present), set(copy.given_up)
 
     def home_and_mark(self, copy: Copy) -> None:
         """All there is: the folder is another one, so a new log epoch must begin."""
