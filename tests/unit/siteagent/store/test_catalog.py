@@ -12,7 +12,7 @@ from siteagent.store.catalog import EMPTY, Catalog, Root
 from siteagent.store.catalogbuilder import CatalogBuilder
 from siteagent.store.entry import Entry
 from siteagent.store.names import segment_name
-from siteagent.store.page import INLINE_VALUE_MAX, encode_index, encode_side
+from siteagent.store.page import INLINE_VALUE_MAX, Child, encode_index, encode_side
 from tests.support.reaches import reach_of
 from tests.support.stores import BOUNDARY_KEY, RUN, PageMemory, build, entry, rebuild, tree_entries
 
@@ -232,6 +232,31 @@ def test_a_catalog_whose_levels_lie_is_refused() -> None:
             list(Catalog(memory, Root(page_id, segment, level)).entries())
     with pytest.raises((HostileError, DamagedError)):
         list(Catalog(memory, Root(page_id, segment, 3)).entries())
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_page_that_ends_elsewhere_than_the_row_above_it_says_is_refused(levels: int) -> None:
+    """By these keys entries are sought: what lies beyond them would be passed over in silence."""
+    entries, memory = _many(10), PageMemory()
+    row = Child(entries[-1].key, *_page_of(build(entries, memory)))
+    for _ in range(levels - 1):
+        row = row._replace(page_id=(above := _above(memory, row))[0], segment=above[1])
+    for last_key, is_right in ((entries[-1].key, True), (entries[-1].key + b"!", False), (entries[-2].key, False)):
+        root = Root(*_above(memory, row._replace(last_key=last_key), levels), levels)
+        if is_right:
+            assert list(Catalog(memory, root).entries()) == entries
+        else:
+            with pytest.raises(HostileError, match="out of order"):
+                list(Catalog(memory, root).entries())
+
+
+def _page_of(root: Root) -> tuple[bytes, int, int, bytes]:
+    return root.page_id, 10, 0, root.segment
+
+
+def _above(memory: PageMemory, row: Child, level: int = 1) -> tuple[bytes, bytes]:
+    """An index page with one row."""
+    return memory.put_page(encode_index(2, level, [row]), encode_side([row.segment]))
 
 
 def test_keys_sort_folders_before_what_is_below_them() -> None:
