@@ -164,7 +164,8 @@ def _text(share: Share, organisation: Organisation, count: int) -> str:
 
 def _checksum(fields: Sequence[str], words: Sequence[str]) -> str:
     text = "\n".join((*fields, "words: " + " ".join(words)))
-    return digest(text.encode())[:4].hex()
+    # A byte that is no text makes another checksum, not an error of its own.
+    return digest(text.encode(errors="backslashreplace"))[:4].hex()
 
 
 def _plain(line: str) -> str:

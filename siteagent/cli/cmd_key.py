@@ -28,8 +28,8 @@ def add_options(parser: ArgumentParser, name: str) -> None:
         how.add_argument("--new-passphrase-file", metavar="F", help="protect the key file with this passphrase")
         how.add_argument("--remove", action="store_true", help="keep the key file without a passphrase")
     if name in ("key split", "key restore"):
-        parser.add_argument("--recovery-share", action="append", required=True, metavar="F",
-                            help="a share's file; give as many as are needed")
+        parser.add_argument("--recovery-share", action="extend", nargs="+", required=True, metavar="F",
+                            help="files of shares, as many as are needed; may be given several times")
     if name == "key split":
         parser.add_argument("--recovery-out", required=True, metavar="DIR", help="write the new shares here")
         parser.add_argument("--shares", default="2/3", metavar="K/N", help="K of N are needed (default: 2/3)")

@@ -113,6 +113,19 @@ def test_a_lost_key_is_made_again_from_shares(tmp_path: Path) -> None:
     assert (result.exit_code, result.json()["error"]["message"]) == (1, "there is a key file already")
 
 
+def test_shares_may_follow_one_another(tmp_path: Path) -> None:
+    """On the worst day nobody should have to guess how often to repeat an option."""
+    farkeep = quick_driver(tmp_path / "home")
+    farkeep.init("--recovery-out", tmp_path / "out")
+    (tmp_path / "home.key").unlink()
+    farkeep.run("key", "restore", "--recovery-share", tmp_path / "out/share-1.txt", tmp_path / "out/share-3.txt")
+    assert farkeep.run("snapshots").json() == []
+    result = farkeep.run("key", "split", "--recovery-share", tmp_path / "out/share-1.txt", tmp_path / "out/share-2.txt",
+                         "--recovery-out", tmp_path / "anew")  # fmt: skip
+    assert result.exit_code == 0
+    assert (tmp_path / "anew/share-1.txt").exists()
+
+
 def test_a_restored_key_may_lie_elsewhere_and_have_a_passphrase(tmp_path: Path, passphrase: Path) -> None:
     farkeep = quick_driver(tmp_path / "home")
     farkeep.init("--recovery-out", tmp_path / "out")

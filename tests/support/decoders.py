@@ -192,6 +192,7 @@ LEFT_OUT = {
     "siteagent.store.entrycheck.require_references": "judges a row that EntryPage decoded, and is reached from there",
     "siteagent.store.listcheck.ListCheck": "hands pages to decode_chunks and decode_index",
     "siteagent.disk.child.Child": "a process of our own",
+    "siteagent.store.deltahelper.DeltaHelper": "a process of our own",
     "siteagent.restore.crew.Processes": "processes of our own",
     "siteagent.store.sealhelper.SealHelper": "a process of our own",
 }

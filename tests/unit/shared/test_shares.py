@@ -140,7 +140,7 @@ def test_swapped_and_missing_words_are_told() -> None:
 
 @pytest.mark.parametrize(("old", "new"), [
     ("Organisation: Zoë", "Organisation: Zoe"), ("1 of 3", "1 of 4"), ("Recovery key: ", "Recovery key: 0"),
-    ("Checksum: ", "Checksum: 0"),
+    ("Checksum: ", "Checksum: 0"), ("Recovery key: ", "Recovery key: \udc80"), ("Zoë", "Zo\ud800"),
 ])
 def test_a_mistyped_heading_is_told_apart_from_words(old: str, new: str) -> None:
     with pytest.raises(DamagedError, match="words are sound"):
