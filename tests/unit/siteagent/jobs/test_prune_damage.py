@@ -126,6 +126,27 @@ def test_a_copy_that_does_not_read_back_ends_the_prune_and_nothing_goes(tmp_path
         site.require_whole(home)
 
 
+def test_a_pack_with_damage_is_not_copied_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of damaged bytes under their old digest would be all that is left of what a repair may still save."""
+    monkeypatch.setattr(LocalDisk, "punch", lambda *_: False)
+    site = eight_days(tmp_path)
+    with site.place.open() as home:
+        for name in ("kept", "zz"):
+            site.place.write(name, incompressible(name, 3_000_000))
+        site.take(home)
+        (site.place.source / "zz").unlink()
+        site.take(home)
+        forget(home, ids(home)[:-1])
+        kept = site.place.path("kept")
+        catalog = home.catalog(newest(home))
+        (entry,) = [one for one in catalog.entries() if one.path == kept]
+        path, _ = flip_in_body(site.place, home, next(catalog.leaves_of(entry)).pieces[0].segment)
+    with site.place.open() as home:
+        report = pruned(home)
+        assert path.exists()
+        assert any("is not copied" in note for note in report.notes)
+
+
 def test_nothing_is_given_up_on_the_word_of_a_log_that_contradicts_itself(tmp_path: Path) -> None:
     """Every fact reads; an index of the database lacks what the table has."""
     site = eight_days(tmp_path)

@@ -38,6 +38,27 @@ from tests.support.homes import (
 MODES = ("structure", "read-data", "sample")
 
 
+def test_a_log_with_a_changed_fact_is_no_sound_home(place: Place) -> None:
+    database = place.home / "log" / "log.db"
+    flip(database, database.read_bytes().find(b"job.started") - 20)
+    with place.open() as home:
+        report = verify(home, "structure")
+    assert not report.is_good
+    assert [subject for subject, _ in report.problems] == ["log"]
+
+
+def test_a_log_that_was_put_back_is_no_sound_home(place: Place) -> None:
+    """Every fact of it reads, and every snapshot that it knows."""
+    database = place.home / "log" / "log.db"
+    old = database.read_bytes()
+    with place.open() as home:
+        place.backup(home)
+    database.write_bytes(old)
+    with place.open() as home:
+        problems = verify(home, "structure").problems
+    assert ("log", "the log is older than what lies beside it: its high-water mark is newer than it") in problems
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_sound_home_passes(place: Place, mode: str) -> None:
     with place.open() as home:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +71,12 @@ def test_a_small_edit_costs_little_and_comes_back() -> None:
 def test_what_has_nothing_in_common_is_no_delta() -> None:
     assert compress_delta(incompressible("other", 100_000), OLD) is None
     assert compress_delta(b"the same words again " * 5000, OLD) is None
+
+
+def test_a_delta_has_a_checksum() -> None:
+    """What memory does to it before it is sealed is found whenever it is expanded."""
+    packed = compress_delta(OLD[:50_000], OLD)
+    assert packed is not None and zstandard.get_frame_parameters(packed).has_checksum
 
 
 def test_what_rests_on_next_to_nothing_is_no_delta() -> None:

@@ -102,8 +102,17 @@ def test_every_edited_file_is_a_delta_and_reads(place: Place, made: list[bytes |
 def test_a_pipe_of_one_page_does_not_stop_both_sides(
     place: Place, made: list[bytes | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that are larger than half of what may wait in the pipe are left to the process that reads."""
+    """Files that are larger than what may wait in the pipe are left to the process that reads."""
     monkeypatch.setattr(Child, "reply_room_bytes", 16 << 10)
+    send, waiting = Child.send, list[int]()
+
+    def sent(child: Child, message: DeltaRequest) -> None:
+        if isinstance(message, DeltaRequest):
+            waiting.append(len(message.load.plain))
+            assert sum(waiting[len(made) :]) <= 16 << 10
+        send(child, message)
+
+    monkeypatch.setattr(Child, "send", sent)
     with place.open() as home:
         place.backup(home)
         _require_whole(place, home)
@@ -190,7 +199,8 @@ def test_night_after_night_deltas_rest_on_deltas(
         _nights(place, home, 5)
         assert verify(home, "read-data").is_good
         assert _depths(home) == {0, 1, 2}
-    assert None not in asked
+        assert not home.reader.damaged
+    assert None not in (*asked, *made)
     assert len(made) == len(asked) > 4 * 10
     assert max(busy) == processes
 
