@@ -186,9 +186,9 @@ class _Verification:
     def run(self) -> None:
         """Everything, in the order log, packs, snapshots, consequences."""
         report, progress = self.report, self._progress
-        snapshots = known_snapshots(self._home, report.problems)
         self._check_log()
         self._check_changes()
+        snapshots = known_snapshots(self._home, report.problems)
         tree_check = self._check_store(snapshots)
         if self._home.index.is_broken:
             # It says "nothing known" then, which must not look like damage of the store.
