@@ -163,4 +163,6 @@ def test_nothing_is_given_up_on_the_word_of_a_log_that_contradicts_itself(tmp_pa
             pruned(home)
         assert caught.value.next_step
         assert len(ids(home)) == 8
+        problems = dict(verify(home, "structure").problems)
+        assert "inconsistent" in problems["log"]
     assert site.place.packs() == packs
