@@ -33,7 +33,7 @@ from siteagent.store.sealwork import Load, check_opens, check_stored, seal_load
 from siteagent.store.segment import DATA, Sealer
 from siteagent.store.table import Frame, Table, encode_table
 
-_LONG_RUN_SEGMENTS = 6
+_LONG_RUN_SEGMENTS = 16
 _WORTH_A_WORKER_BYTES = 32 << 10
 _ENCODINGS_AHEAD = 32
 
