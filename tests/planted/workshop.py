@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.arch.code import ROOT
 from tests.planted.sabotage import Sabotage
+from tests.support.scratch import scratch_folder, usual_place
 
 TIMEOUT_S = 900.0
 _FAILED, _SHOWN_CHARACTERS = 1, 600
@@ -67,10 +68,12 @@ class Workshop:
         return code == 0, f"without the sabotage, too: {said[-_SHOWN_CHARACTERS:]}"
 
     def run(self, tests: list[str]) -> tuple[int, str]:
-        """Run some tests in the copy; returns the exit code and what was said."""
+        """Run some tests in the copy, in a temporary folder that no failure keeps; returns the exit code and what was
+        said."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "FARKEEP_"))}
         python, options = str(self._folder / ".venv/bin/python"), ("-x", "-q", "-p", "no:cacheprovider")
-        command = [python, "-m", "pytest", *options, *tests]
-        ended = subprocess.run(command, cwd=self._folder, env=kept, capture_output=True, text=True,
-                               timeout=TIMEOUT_S, check=False)  # fmt: skip
+        with scratch_folder(usual_place()) as temporary:
+            command = [python, "-m", "pytest", *options, f"--basetemp={temporary / 'run'}", *tests]
+            ended = subprocess.run(command, cwd=self._folder, env=kept, capture_output=True, text=True,
+                                   timeout=TIMEOUT_S, check=False)  # fmt: skip
         return ended.returncode, ended.stdout + ended.stderr
