@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from shared.tree import HOLE
 from siteagent.capture.deltas import Deltas
+from siteagent.capture.slabs import Slabs
 from siteagent.sources.base import Batch, Identity, Reader, View
 from siteagent.store.chunker import WHOLE_FILE_MAX_BYTES, Chunker
 from siteagent.store.chunklist import ListBuilder, Piece
@@ -20,7 +21,6 @@ from siteagent.store.page import INLINE_CHUNKS_MAX
 from siteagent.store.writer import StoreWriter
 
 ATTEMPTS = 3
-_SLAB_BYTES = 4 << 20
 _NO_LENGTHS: tuple[int, ...] = ()
 
 
@@ -53,7 +53,7 @@ class ContentReader:
     def __init__(self, store: StoreWriter, boundary_key: bytes) -> None:
         self._store, self._key = store, boundary_key
         self._chunker: Chunker | None = None
-        self._slab = bytearray(0)
+        self._slabs = Slabs()
         self.bytes_read = 0
         self._earlier: Earlier | None = None
         self.needs: dict[bytes, set[SegmentName]] = {}
@@ -124,24 +124,17 @@ class ContentReader:
 
     def _cut(self, reader: Reader, start: int, length: int, gather: _Gather) -> int:
         """Cut up to `length` bytes from `start`; returns how many there were."""
-        if not self._slab:
-            self._slab = bytearray(_SLAB_BYTES)
-        slab, kept, done = memoryview(self._slab), 0, 0
-        while True:
-            wanted = min(len(slab) - kept, length - done)
-            count = reader.read_into(slab[kept : kept + wanted], start + done) if wanted else 0
-            self.bytes_read += count
-            done += count
-            filled = kept + count
-            is_end = count == 0
-            if filled < len(slab) and not is_end:
-                kept = filled
-                continue
-            at = self._take(slab[:filled], start + done - filled, gather, is_end=is_end, is_whole=done == filled)
-            if is_end:
-                return done
-            kept = filled - at
-            slab[:kept] = slab[at:filled]
+        done = kept = 0
+        # A first backup waits for the sealing of what is new, not for its reading.
+        with self._slabs.stretch(reader, start, length, may_read_ahead=gather.deltas is not None) as stretch:
+            while True:
+                data, is_end = stretch.next(kept)
+                self.bytes_read += len(data) - kept
+                offset, done = start + done - kept, done + len(data) - kept
+                at = self._take(data, offset, gather, is_end=is_end, is_whole=offset == start)
+                if is_end:
+                    return done
+                kept = len(data) - at
 
     def _take(self, data: memoryview, offset: int, gather: _Gather, *, is_end: bool, is_whole: bool) -> int:
         """Cut and store what lies at `offset`; returns how many bytes were used up."""

@@ -33,7 +33,7 @@ from siteagent.store.sealwork import Load, check_opens, check_stored, seal_load
 from siteagent.store.segment import DATA, Sealer
 from siteagent.store.table import Frame, Table, encode_table
 
-_LONG_RUN_SEGMENTS = 16
+_LONG_RUN_SEGMENTS = 24
 _WORTH_A_WORKER_BYTES = 32 << 10
 _ENCODINGS_AHEAD = 32
 
@@ -99,7 +99,7 @@ class Pipeline:
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
-        self._submitted = 0
+        self._to_compress = 0
         self.incompressible_bytes = 0
         self.delta_helpers: DeltaHelpers | None = None
         for slot in self._memory.slots:
@@ -116,7 +116,7 @@ class Pipeline:
     def submit(self, filled: Filled) -> None:
         """Hand a filled slot over; raises what a worker failed with."""
         self._raise_failure()
-        self._submitted += 1
+        self._to_compress += filled.made is None
         self._jobs.put(filled)
 
     def encode(self, load: DeltaLoad) -> Encoding:
@@ -210,7 +210,7 @@ class Pipeline:
                                next_step="test this machine's memory, then back up again")
 
     def _start_helper(self) -> SealHelper | None:
-        if not self._may_start or self._submitted <= _LONG_RUN_SEGMENTS:
+        if not self._may_start or self._to_compress <= _LONG_RUN_SEGMENTS:
             return None
         try:
             return SealHelper(self._keys.setup(self._run, self._memory.size_bytes), self._memory)

@@ -259,7 +259,7 @@ def test_memory_shared_with_sealing_processes(
     """A run so long that processes seal: the bytes lie in memory that both sides see."""
     place = Place(tmp_path).create()
     place.world = replace(place.world, may_start_processes=True)
-    place.write("large", incompressible("long", 20 << 20) + b"words that repeat\n" * 200_000)
+    place.write("large", incompressible("long", 28 << 20) + b"words that repeat\n" * 200_000)
     plain, flip = sealhelper.SealHelper.ask, Flip(5, 1)
 
     def ask(self: Any, load: Any, slot: Any, size: int, frame: Any = None, out_size: int = sealhelper.OUT_BYTES) -> Any:
