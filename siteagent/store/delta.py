@@ -79,7 +79,7 @@ def decode_base(data: bytes, segments: Sequence[SegmentName], depth: int) -> Bas
     return Base(tuple(BaseChunk(segments[row[0]], row[1:]) for row in rows), trims[0], trims[1], max(0, depth - 1))
 
 
-def dictionary_of(base: Base, plains: Sequence[bytes | memoryview]) -> bytes:
+def dictionary_of(base: Base, plains: Sequence[bytes | memoryview]) -> memoryview:
     """The dictionary made of the plaintexts of a base's chunks; raises DamagedError, HostileError when absurd."""
     size_bytes = sum(map(len, plains))
     if base.head_trim + base.tail_trim >= size_bytes:
@@ -94,10 +94,11 @@ def dictionary_of(base: Base, plains: Sequence[bytes | memoryview]) -> bytes:
         skipped -= min(skipped, len(plain))
         left -= len(part)
         parts.append(part)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
 
-def compress_delta(plain: bytes | memoryview, dictionary: bytes, *, is_dense: bool = False) -> bytes | None:
+def compress_delta(plain: bytes | memoryview, dictionary: bytes | memoryview, *,
+                   is_dense: bool = False) -> bytes | None:
     """The delta of `plain`, or None when it does not clearly win over compressing `plain` alone.
 
     `is_dense`: it is known not to shrink to a fifth alone (catalog pages). What is returned was expanded again and
@@ -132,7 +133,7 @@ def _wins(packed: bytes, plain: bytes | memoryview, *, is_dense: bool) -> bool:
     return len(packed) <= min(len(alone.compress(plain)), len(plain)) * _WINS_BESIDE_PLAIN
 
 
-def expand_delta(packed: bytes | memoryview, plain_bytes: int, dictionary: bytes, subject: str) -> bytes:
+def expand_delta(packed: bytes | memoryview, plain_bytes: int, dictionary: bytes | memoryview, subject: str) -> bytes:
     """Give back the joined chunks of a delta frame; raises DamagedError when that is not exactly `plain_bytes`.
 
     Raises HostileError when that is more than a frame may hold.

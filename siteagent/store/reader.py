@@ -233,7 +233,10 @@ class SegmentReader:
         return expand_delta(opened.stored(number), row.plain_bytes, dictionary, shown_segment(opened.head.header.name))
 
     def base_plains(self, base: Base) -> list[memoryview]:
-        """The plaintexts of a base's chunks; raises DamagedError, HostileError when the base is deeper than it says."""
+        """The plaintexts of a base's chunks, in order, those that lie side by side in one piece.
+
+        Raises DamagedError, HostileError when the base is deeper than it says.
+        """
         found = []
         for chunk in base.chunks:
             opened, place = self.locate(chunk.segment, chunk.chunk_id)
@@ -242,7 +245,23 @@ class SegmentReader:
             found.append((opened, place))
         if len(found) == 1:
             return [self._lone_chunk(*found[0])]
-        return [self._placed_chunk(opened, place) for opened, place in found]
+        return list(self._joined(found))
+
+    def _joined(self, found: list[tuple[OpenTable, int]]) -> Iterator[memoryview]:
+        """A run was mostly written as one frame: its chunks are one stretch of it, which nobody has to copy."""
+        at = 0
+        while at < len(found):
+            opened, place = found[at]
+            number, count = opened.table.chunk_frames[place], 1
+            for following, next_place in found[at + 1 :]:
+                if (following is not opened or next_place != place + count
+                        or opened.table.chunk_frames[next_place] != number):  # fmt: skip
+                    break
+                count += 1
+            plain, start = self.frame(opened.header.name, number), opened.offsets[place]
+            size_bytes = sum(opened.table.lengths[place : place + count])
+            yield memoryview(plain)[start : start + size_bytes]
+            at += count
 
     def _lone_chunk(self, opened: OpenTable, place: int) -> memoryview:
         """One chunk of a frame of which nothing else is wanted: what lies behind it is not decompressed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from shared.errors import DamagedError, FarkeepError, HostileError
 from shared.keyring import Keyring
 from siteagent.store import reader as reader_module
 from siteagent.store.delta import Base, BaseChunk, encode_base
-from siteagent.store.frame import ZSTD_DELTA
+from siteagent.store.frame import RAW, ZSTD_DELTA
 from siteagent.store.index import Spot
 from siteagent.store.names import SegmentName, segment_name
 from siteagent.store.pack import Row
@@ -178,3 +179,44 @@ def test_deltas_that_rest_on_each_other_are_refused(keys: Keyring) -> None:
             reader.chunk(name, chunk_id)
         with pytest.raises(HostileError, match="no shallower"):
             reader.frame_closure(name, chunk_id)
+
+
+def _two_segments_of_two_frames(keys: Keyring) -> tuple[SegmentReader, list[tuple[SegmentName, bytes, bytes]]]:
+    """(segment, id, plaintext) of five chunks in each of two segments: frames take turns 0, 0, 1, 1, 0."""
+    sealer = Sealer(keys.site_id, keys.default_domain.id, keys.current, RUN)
+    sealed, known, turns = [], [], (0, 0, 1, 1, 0)
+    for number in (1, 2):
+        chunks = [incompressible(f"frames {number} {part}", 40 + part) for part in range(5)]
+        ids = [bytes((number, part)) * 16 for part in range(5)]
+        bodies: list[bytes | memoryview] = [
+            b"".join(chunk for chunk, turn in zip(chunks, turns, strict=True) if turn == frame) for frame in (0, 1)
+        ]
+        frames = [Frame(RAW, len(body), len(body)) for body in bodies]
+        table = Table(frames, b"".join(ids), list(turns), [len(chunk) for chunk in chunks])
+        sealed.append(sealer.seal(DATA, number, encode_table(table), bodies))
+        known += [(segment_name(RUN, number), *both) for both in zip(ids, chunks, strict=True)]
+    pack, _, rows = make_pack(keys, PACK, sealed)
+    packs, spots = CountingPacks(), Spots()
+    packs.kept[PACK] = pack
+    spots.known = {row.name: Spot(PACK, row.offset, row.length, row.table_length) for row in rows}
+    return SegmentReader(packs, spots, keys), known
+
+
+def test_the_chunks_of_a_base_come_back_in_order_whatever_they_are(keys: Keyring) -> None:
+    reader, known = _two_segments_of_two_frames(keys)
+    for chosen in itertools.chain(*(itertools.product(known[:6], repeat=count) for count in (1, 2, 3))):
+        base = Base(tuple(BaseChunk(name, chunk_id) for name, chunk_id, _ in chosen))
+        assert b"".join(reader.base_plains(base)) == b"".join(plain for _, _, plain in chosen)
+
+
+def test_what_lies_side_by_side_in_a_frame_is_one_piece(keys: Keyring) -> None:
+    reader, known = _two_segments_of_two_frames(keys)
+
+    def pieces(*places: int) -> list[int]:
+        chunks = tuple(BaseChunk(*known[place][:2]) for place in places)
+        return [len(piece) for piece in reader.base_plains(Base(chunks))]
+
+    assert pieces(0, 1, 2, 3) == [40 + 41, 42 + 43]
+    assert pieces(3, 4) == [43, 44]
+    assert pieces(1, 0) == [41, 40]
+    assert pieces(4, 5, 6) == [44, 40 + 41]
