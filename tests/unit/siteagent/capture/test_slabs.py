@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from typing import Any, cast
 
 import pytest
@@ -79,10 +80,19 @@ def test_a_failed_reading_is_told_where_it_is_reached_and_the_next_stretch_is_wh
     assert _read(_File(LONG), 1 << 40, slabs) == LONG[START:]
 
 
+class _SlowFile(_File):
+    """Somebody is still reading it when the first slab was taken."""
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        if offset >= START + SLAB_BYTES:
+            time.sleep(0.1)
+        return super().read_into(buffer, offset)
+
+
 def test_leaving_a_stretch_early_ends_its_thread() -> None:
     slabs = Slabs()
     for _ in range(3):
-        with slabs.stretch(cast("Reader", _File(LONG)), START, 1 << 40, may_read_ahead=True) as stretch:
+        with slabs.stretch(cast("Reader", _SlowFile(LONG)), START, 1 << 40, may_read_ahead=True) as stretch:
             stretch.next(0)
         assert "read ahead" not in {thread.name for thread in threading.enumerate()}
 
