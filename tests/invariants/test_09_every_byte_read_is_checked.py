@@ -22,7 +22,7 @@ from tests.support.small_decoders import HARMLESS, REFUSED, SILENT, SmallDecoder
 from tests.support.small_home import SmallHome
 from tests.support.tally import Tally
 
-SHORT_FLIPS, SHORT_WHOLE, SHORT_COMMANDS, SHORT_FILES = 1940, 30, 10, 30
+SHORT_FLIPS, SHORT_WHOLE, SHORT_COMMANDS, SHORT_FILES = 2000, 30, 10, 30
 LONG_COMMANDS = 20_000
 LOG_SHARE = 0.08
 """Of the flips through decoders in the short form: a database takes much longer than all else."""
