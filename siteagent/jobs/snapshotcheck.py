@@ -125,7 +125,8 @@ class SnapshotCheck:
         """The snapshots that need each of these segments, oldest first."""
         found: dict[SegmentName, list[bytes]] = {name: [] for name in names}
         for snapshot in self._checked:
-            for name in names & self._home.successors.closed(self._known_needs(snapshot)):
+            needs = self._known_needs(snapshot)
+            for name in names & (needs | self._home.successors.closed(needs)):
                 found[name].append(snapshot.id)
         return found
 

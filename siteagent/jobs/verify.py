@@ -247,7 +247,7 @@ class _Verification:
         if not self._damaged:
             return []
         before = self._home.successors.before(self._damaged)
-        trace = Trace(self._reader, self._damaged, before=before, holder=self._holder)
+        trace = Trace(self._reader, self._damaged, before=before, holder=self._holder, base_of=self._reader.base_of)
         for root in tree_check.roots:
             trace.follow(root)
         for name in trace.found:

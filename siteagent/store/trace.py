@@ -15,6 +15,7 @@ from shared.errors import FarkeepError
 from shared.tree import components_of, path_of
 from siteagent.store.catalog import Root
 from siteagent.store.chunklist import PageSource
+from siteagent.store.delta import Base
 from siteagent.store.entry import Entry
 from siteagent.store.names import SegmentName
 from siteagent.store.page import Child, EntryPage, decode_chunks, decode_index, side_segments
@@ -44,9 +45,11 @@ class Trace:
 
     def __init__(self, source: PageSource, damaged: Iterable[SegmentName], paths_max: int = PATHS_MAX,
                  before: Iterable[SegmentName] = (),
-                 holder: Callable[[SegmentName, bytes], SegmentName] = lambda segment, _: segment) -> None:
-        """`before`: segments that the damaged ones superseded; `holder` tells which one holds a chunk of such a one."""
-        self._before, self._holder = frozenset(before), holder
+                 holder: Callable[[SegmentName, bytes], SegmentName] = lambda segment, _: segment,
+                 base_of: Callable[[SegmentName, bytes], Base | None] = lambda *_: None) -> None:
+        """`before`: segments that the damaged ones superseded; `holder` tells which one holds a chunk of such a one,
+        `base_of` what the frame of a chunk rests on."""
+        self._before, self._holder, self._base_of = frozenset(before), holder, base_of
         self._source, self._paths_max = source, paths_max
         self.found = {name: Traced() for name in damaged}
         self._seen: set[tuple[bytes, SegmentName]] = set()
@@ -93,10 +96,26 @@ class Trace:
         """Where what an entry refers to is held, and what that rests on, as far as it can be read."""
         needed: set[SegmentName] = set()
         for name, chunk_id in entry.references():
-            needed.add(self._held(name, chunk_id))
-            with suppress(FarkeepError):
-                needed |= self._source.frame_closure(name, chunk_id)
+            needed |= self._reached(name, chunk_id)
         return needed
+
+    def _reached(self, name: SegmentName, chunk_id: bytes) -> set[SegmentName]:
+        """Where a chunk is held, and all that it rests on. Where something below does not read, that is named, too."""
+        with suppress(FarkeepError):
+            below = self._source.frame_closure(name, chunk_id)
+            if below.isdisjoint(self._before):
+                return {self._held(name, chunk_id), *below}
+        found, seen, waiting = set[SegmentName](), set[tuple[SegmentName, bytes]](), [(name, chunk_id)]
+        while waiting:
+            place = waiting.pop()
+            if place in seen:
+                continue
+            seen.add(place)
+            found.add(self._held(*place))
+            with suppress(FarkeepError):
+                base = self._base_of(*place)
+                waiting += [(chunk.segment, chunk.chunk_id) for chunk in base.chunks] if base is not None else ()
+        return found
 
     def _held(self, segment: SegmentName, chunk_id: bytes) -> SegmentName:
         return self._holder(segment, chunk_id) if segment in self._before else segment
@@ -116,20 +135,26 @@ class Trace:
             yield from self.found.keys() & set(side_segments(side))
             if level == 0 and not self._before.isdisjoint(side_segments(side)):
                 rows = decode_chunks(self._source.chunk(segment, page_id), side)
-                yield from self.found.keys() & {self._held(name, chunk_id) for chunk_id, _, name in rows if name}
+                for chunk_id, _, name in rows:
+                    yield from self.found.keys() & self._reached(name, chunk_id) if name else ()
             if level > 0:
                 for child in decode_index(self._source.chunk(segment, page_id), side)[2]:
                     yield from self._list(child.page_id, child.segment, level - 1)
         except FarkeepError:
-            self.found.setdefault(segment, Traced())
-            yield segment
+            yield self._blamed(segment, page_id)
+
+    def _blamed(self, segment: SegmentName, page_id: bytes) -> SegmentName:
+        """The segment to which a page that does not read is put down."""
+        held = self._held(segment, page_id)
+        self.found.setdefault(held, Traced())
+        return held
 
     def _unlisted(self, row: Child, after: bytes) -> None:
-        self.found.setdefault(row.segment, Traced())
+        segment = self._blamed(row.segment, row.page_id)
         first, last = _path(after), _path(row.last_key)
-        self.found[row.segment].stretches.add(Stretch(_common_folder(after, row.last_key), first, last))
+        self.found[segment].stretches.add(Stretch(_common_folder(after, row.last_key), first, last))
         if last:
-            self._note(row.segment, last)
+            self._note(segment, last)
 
     def _note(self, name: SegmentName, path: bytes) -> None:
         traced = self.found[name]

@@ -176,6 +176,21 @@ def test_a_file_that_is_gone_is_named(kind: str, small: SmallHome, tally: Tally)
     tally("files replaced as a whole", 1)
 
 
+@pytest.mark.parametrize("damage", ["gone", "all zeros"])
+def test_what_any_pack_takes_along_is_named(damage: str, small: SmallHome, tally: Tally) -> None:
+    """Paths and snapshots, also through deltas whose bases were superseded by what is in that pack."""
+    packs = [path for path in small.saved if small.kind(path) == "pack"]
+    for path in packs:
+        path.unlink()
+        if damage != "gone":
+            path.write_bytes(bytes(len(small.saved[path])))
+        report = _examined(small, f"{path.name}: {damage}").report
+        assert report is not None
+        assert all(each.snapshots for each in report.damaged), report.damaged
+        small.put_back()
+    tally("files replaced as a whole", len(packs))
+
+
 def _is_bad(decoders: SmallDecoders, path: Path, data: bytes | None) -> bool:
     """True when a file's content is refused, or is sound and another one's. Changes may come later."""
     if data is None:

@@ -380,6 +380,12 @@ SABOTAGES = (
     Sabotage("chunks that only follow each other in a base are taken as neighbours", "siteagent/store/reader.py",
       "                if (following is not opened or next_place != place + count\n", "                if (following is not opened\n",
       "tests/unit/siteagent/store/test_reader.py"),
+    Sabotage("damage is not followed through bases that were superseded", "siteagent/store/trace.py",
+      "                waiting += [(chunk.segment, chunk.chunk_id) for chunk in base.chunks] if base is not None else ()\n",
+      "                del base\n", "tests/invariants/test_09_every_byte_read_is_checked.py::test_what_any_pack_takes_along_is_named"),
+    Sabotage("snapshots are not named for what they know by an older name", "siteagent/jobs/snapshotcheck.py",
+      "names & (needs | self._home.successors.closed(needs))", "names & self._home.successors.closed(needs)",
+      "tests/invariants/test_09_every_byte_read_is_checked.py::test_what_any_pack_takes_along_is_named"),
     # Keys.
     Sabotage("a new secret is in the key file first", "siteagent/jobs/keys.py",
       "            _use(home, home.keyring.rewrapped(secret, randomness, keep_old=True))\n", "", f"{_JOBS}/test_keys.py"),
