@@ -269,13 +269,14 @@ def _dry_run(home: Home, request: RestoreRequest, catalog: Catalog, mapping: Map
         result.answer.add(preview(catalog, mapping, None))
         return
     handle = os.open(request.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    confined = Confined(handle)
     try:
-        confined = Confined(handle)
         if request.deletes:
             extra = _allowed_extra(home, request, catalog, mapping, place, confined, is_allowed=True)
             result.deleted += len(extra.rows)
         result.answer.add(preview(catalog, mapping, confined))
     finally:
+        confined.close()
         os.close(handle)
 
 
