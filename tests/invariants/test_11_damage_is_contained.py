@@ -23,6 +23,7 @@ from siteagent.store.names import SegmentName
 from siteagent.store.packs import FolderPacks
 from siteagent.store.reader import SegmentReader
 from siteagent.store.segment import HEADER_BYTES
+from siteagent.store.writer import StoreWriter
 from tests.support.examination import catalog_with, examine, read_anew
 from tests.support.homes import newest
 from tests.support.small_home import WHO, SmallHome, read_snapshot
@@ -253,13 +254,17 @@ def test_a_backup_goes_on_before_anything_was_verified(small: SmallHome, tally: 
     later = small.place.write("folder/later", b"later")
     with small.place.open() as home:
         names = _segments(home)
+    looked_again, again = 0, StoreWriter.look_again
     for name in names:
         for where in ("header", "table", "whole", "body"):
             _damage_segment(small, name, where)
             with small.place.open() as home:
-                small.place.backup(home)
+                with patch.object(StoreWriter, "look_again", autospec=True, side_effect=again) as looking:
+                    small.place.backup(home)
+                looked_again += looking.call_count
                 assert where == "body" or _reads_as(home, truth | {later: (b"", b"", b"later")}), (name, where)
             small.put_back()
+    assert looked_again, "no backup began anew, or it went on with what it believed of segments before"
     tally("backups after damage", 4 * len(names))
     os.unlink(later)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.facts import JobEnded, RunAbandoned
 from siteagent.home import Home
 from siteagent.jobs import backup as backup_job
 from siteagent.store.segment import HEADER_BYTES
@@ -60,3 +61,20 @@ def test_a_pack_with_a_segment_that_does_not_open_is_not_rested_on(place: Place)
         assert any("is not taken over" in note for note in found.notes)
         assert spot.pack_id not in home.ledger.history().packs
         _require_right(place, home)
+
+
+def test_that_it_was_cut_off_is_recorded(place: Place) -> None:
+    """Of its job and of its run, with the packs that were never finished: they are removed."""
+    unfinished = place.home / "packs" / f"{'ab' * 16}.part"
+    with place.open() as home:
+        (cut_off,) = home.ledger.history().open_jobs
+        unfinished.write_bytes(b"a part of a pack")
+        assert home.packs.unfinished() == [bytes.fromhex("ab" * 16)]
+        place.backup(home)
+        facts = [fact for fact in home.ledger.facts() if isinstance(fact.clear, JobEnded | RunAbandoned)]
+        assert [fact.clear for fact in facts if getattr(fact.clear, "job", b"") == cut_off.job] == [
+            JobEnded(job=cut_off.job, outcome="failed")
+        ]  # fmt: skip
+        (abandoned,) = [fact.clear for fact in facts if isinstance(fact.clear, RunAbandoned)]
+        assert abandoned == RunAbandoned(run=cut_off.run, packs=(bytes.fromhex("ab" * 16),))
+    assert not unfinished.exists()

@@ -166,3 +166,18 @@ def test_nothing_is_given_up_on_the_word_of_a_log_that_contradicts_itself(tmp_pa
         problems = dict(verify(home, "structure").problems)
         assert "inconsistent" in problems["log"]
     assert site.place.packs() == packs
+
+
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_nothing_is_given_up_while_something_needed_is_in_no_pack(tmp_path: Path, is_dry_run: bool) -> None:
+    """A dry run says so, too: what it would show is nothing that a prune would do."""
+    site = eight_days(tmp_path)
+    with site.place.open() as home:
+        forget(home, ids(home)[:-2])
+        needed = segment_of(home, newest(home), site.place.path("many/0"))
+        gone = site.place.home / "packs" / f"{home.reader.spot(needed).pack_id.hex()}.pack"
+    gone.rename(tmp_path / "elsewhere")
+    before = site.place.packs()
+    with site.place.open() as home, pytest.raises(DamagedError, match="nothing is given up"):
+        pruned(home, is_now=True, is_dry_run=is_dry_run)
+    assert site.place.packs() == before

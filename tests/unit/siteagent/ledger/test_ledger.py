@@ -11,7 +11,17 @@ import pytest
 
 from shared.chain import Position, SignedHead
 from shared.errors import BugError, DamagedError, RefusedError, UsageError
-from shared.facts import Fact, JobEnded, JobEndedSealed, JobStarted, JobStartedSealed, RunAbandoned, RunAbandonedSealed
+from shared.facts import (
+    Fact,
+    JobEnded,
+    JobEndedSealed,
+    JobStarted,
+    JobStartedSealed,
+    LogOpened,
+    LogOpenedSealed,
+    RunAbandoned,
+    RunAbandonedSealed,
+)
 from siteagent.ledger.high_water import Verdict
 from siteagent.ledger.ledger import Ledger
 from siteagent.ledger.log_check import check_log
@@ -169,6 +179,9 @@ def test_facts_that_contradict_the_log_are_refused_and_leave_it_usable(site: Sit
         with pytest.raises(BugError, match="contradicts the log"):
             ledger.record(ended)
         assert kinds(list(ledger.facts()))[4:] == ["job.started", "job.ended"]
+        opened = next(fact.clear for fact in ledger.facts() if isinstance(fact.clear, LogOpened))
+        with pytest.raises(BugError, match="contradicts the log"):
+            ledger.record(Fact(opened, LogOpenedSealed(site_name="london")))
 
 
 def test_a_failed_append_leaves_no_subject_behind(site: Site) -> None:
