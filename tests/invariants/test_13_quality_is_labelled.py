@@ -167,11 +167,15 @@ def test_a_file_that_never_rests_is_marked(size: int, what: str, site: Site, sou
 @pytest.mark.parametrize("size", [1_000, 300_000, 9_000_000])
 @pytest.mark.parametrize("has_earlier", [False, True])
 @pytest.mark.parametrize("call", ["open", "preadv", "fstat", "listxattr"])
+@pytest.mark.parametrize("names", [["file"], ["file", "file of two names"]])
 def test_a_file_that_fails_to_read_is_named_and_nothing_of_it_is_kept(
-    size: int, has_earlier: bool, call: str, tmp_path: Path, source: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    size: int, has_earlier: bool, call: str, names: list[str], tmp_path: Path, source: Path, tally: Tally,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """EIO at each kind of call, at the first and at later ones, in the middle of the file and at its end."""
     path, farkeep = source / "file", quick_driver(tmp_path / "home")
+    for other in names[1:]:
+        os.link(path, source / other)
     farkeep.init()
     if has_earlier:
         path.write_bytes(os.urandom(size))
@@ -201,10 +205,10 @@ def test_a_file_that_fails_to_read_is_named_and_nothing_of_it_is_kept(
         document = result.json()
         assert result.exit_code == 3, result.report()
         assert document["quality"] == "partial"
-        assert [error["path"] for error in document["errors"]] == [str(path)]
+        assert {error["path"] for error in document["errors"]} == {str(source / name) for name in names}
         restored = farkeep.run("restore", f"latest:{source}", "--to", tmp_path / f"out {skipped}", check=False)
         assert restored.exit_code == 3
-        assert not (tmp_path / f"out {skipped}" / "file").exists()
+        assert not any((tmp_path / f"out {skipped}" / name).exists() for name in names)
         assert (tmp_path / f"out {skipped}" / "quiet").read_bytes() == SMALL
         tally("reads that failed", 1)
 

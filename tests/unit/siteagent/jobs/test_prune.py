@@ -26,6 +26,7 @@ from siteagent.jobs import restore as restore_job
 from siteagent.jobs.backup import BackupRequest, back_up
 from siteagent.jobs.leaving import leaving
 from siteagent.jobs.needed import GRACE_NS
+from siteagent.jobs.packplan import views
 from siteagent.jobs.prune import allocated_bytes
 from siteagent.jobs.repair_index import repair_index
 from siteagent.jobs.repair_log import open_broken, repair_log
@@ -69,6 +70,8 @@ def test_what_is_forgotten_goes_and_what_is_wanted_stays(site: Days, home: Home)
         snapshot.hex() for snapshot in ids(home)
     }
     site.require_whole(home)
+    # The index names nothing that went: who finds a chunk by it would look in vain.
+    assert set(home.index.segments()) == {row.name for view in views(home) for row in view.rows}
     assert [job.kind for job in home.ledger.history().jobs][-3:] == ["prune", "compact", "verify"]
     assert home.ledger.history().open_jobs == []
 
