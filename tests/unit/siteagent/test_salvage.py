@@ -47,6 +47,7 @@ def test_whole_packs_are_taken_over(place: Place) -> None:
     with place.open() as home:
         assert place.backup(home).summary.bytes_new == 0
         assert packs <= home.ledger.history().packs.keys()
+        assert home.running == {}
         _require_right(place, home)
 
 
