@@ -30,7 +30,7 @@ from tests.support.walker import compare, describe
 
 MOST = {"first": 60, "second": 70, "resumed": 70}
 """Points of a scenario in a short run; every different call is among them in any case."""
-WORLDS = range(2) if os.environ.get("FARKEEP_TEST_LONG") == "1" else range(1)
+WORLDS = range(3) if os.environ.get("FARKEEP_TEST_LONG") == "1" else range(1)
 """Each world has other changes of the source, and so other calls."""
 
 
