@@ -31,6 +31,7 @@ NAMED = frozenset({"pack", "manifest", "reach", "changes", "log", "keyring", "ke
 """What verify, or opening the home, has to name when its decoder refuses it."""
 PARTS = 8
 """The long form is cut into parts, so that several processes share it."""
+EVERY_PART = range(PARTS if os.environ.get("FARKEEP_TEST_LONG") == "1" else 1)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_it_is_small_and_holds_every_kind_of_file(small: SmallHome, decoders: Sm
     assert examine(small).is_harmless
 
 
-@pytest.mark.parametrize("part", range(PARTS if os.environ.get("FARKEEP_TEST_LONG") == "1" else 1))
+@pytest.mark.parametrize("part", EVERY_PART)
 def test_every_bit_counts_in_its_file(
     part: int, small: SmallHome, decoders: SmallDecoders, seed: int, is_long_run: bool, tally: Tally
 ) -> None:
@@ -229,16 +230,18 @@ def test_a_segment_in_the_place_of_another_is_not_taken_for_it(small: SmallHome)
                 read(one)
 
 
+@pytest.mark.parametrize("part", EVERY_PART)
 def test_the_command_line_says_what_is_damaged(
-    small: SmallHome, seed: int, is_long_run: bool, tally: Tally, tmp_path: Path
+    part: int, small: SmallHome, seed: int, is_long_run: bool, tally: Tally, tmp_path: Path
 ) -> None:
     """`verify` and `restore` after a flip: exit codes, one document, no traceback; success only with everything there.
-    In the long form 20 000 flips in this process, else a few in processes of their own."""
-    chance = random.Random(f"{seed} commands")
-    count = LONG_COMMANDS if is_long_run else SHORT_COMMANDS
+    In the long form 20 000 flips within the processes of the tests, else a few in processes of their own."""
+    chance = random.Random(f"{seed} commands {part}")
+    count = LONG_COMMANDS // PARTS if is_long_run else SHORT_COMMANDS
     codes = Counter[int]()
+    of_no_weight = next(path for path in small.saved if small.kind(path) == "command log")
     for number in range(count):
-        path = _a_file(small, chance)
+        path = _a_file(small, chance) if number else of_no_weight
         bit = chance.randrange(8 * len(small.saved[path]))
         path.write_bytes(_flipped(small.saved[path], bit))
         try:
