@@ -95,11 +95,11 @@ class ChainRecorder(SQLiteApplicationRecorder):
                                next_step="put log.db back from a copy of the home, or run `farkeep repair log`")
         log_epoch, opener, sequence, fact_hash, encoded, signature = newest
         self.head = SignedHead(Position(self._site, log_epoch, sequence, fact_hash), opener, signature)
+        if hash_envelope(encoded) != fact_hash:
+            return False
         try:
             envelope = decode_envelope(encoded)
         except DamagedError:
-            return False
-        if hash_envelope(encoded) != fact_hash:
             return False
         if envelope.site != self._site:
             raise RefusedError("this is the log of another site", subject=self._path,

@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import Struct
 
 from migrations.facts import FACT_UPCASTERS
-from shared.chain import Envelope, decode_envelope, hash_envelope
+from shared.chain import Envelope, hash_envelope
 from shared.chaincheck import ChainCheck, StoredFact
 from shared.clock import Clock
 from shared.errors import DamagedError, FarkeepError, HostileError, RefusedError
@@ -38,7 +38,7 @@ _NEW_FILE = LOG_FILE + ".rescued"
 _ASIDE = re.compile(re.escape(LOG_FILE) + r"\.aside-(\d{1,6})")
 _PARTS = ("", "-wal", "-shm")
 _ROWS = (
-    "SELECT facts.envelope, facts.signature, bodies.body FROM facts"
+    "SELECT facts.envelope, facts.signature, bodies.body, facts.hash FROM facts"
     " LEFT JOIN bodies ON bodies.place = facts.place ORDER BY facts.place"
 )
 _INSERT = (
@@ -58,7 +58,8 @@ def rescue_log(folder: str, keyring: Keyring, clock: Clock, randomness: Randomne
                disk: Disk | None = None) -> Rescue:
     """Put a sound log in the place of one that is missing or damaged; nobody else may have it open.
 
-    `site_name` is for a log that has to begin anew. Raises RefusedError when it is another site's log.
+    `site_name` is for a log that has to begin anew. Raises RefusedError, and moves nothing, when it is another site's
+    log or holds facts of a newer Farkeep.
     """
     files = disk or LocalDisk(folder)
     for part in _PARTS:
@@ -81,11 +82,21 @@ def rescue_log(folder: str, keyring: Keyring, clock: Clock, randomness: Randomne
 
 
 def _require_own(path: str, site: bytes) -> None:
-    """Leave another site's log where it is."""
-    for stored in _readable_facts(path):
-        with contextlib.suppress(DamagedError, HostileError):
-            _require_site(stored, site, path)
-        return
+    """Leave another site's log where it is, and one that a newer Farkeep wrote.
+
+    Only a fact that has the hash it was recorded with can say so: damage too may look like another site or version.
+    """
+    check = ChainCheck(upcasters=FACT_UPCASTERS)
+    for stored, recorded_hash in _readable_facts(path):
+        if hash_envelope(stored.envelope) != recorded_hash:
+            return
+        try:
+            envelope = check.take(stored)
+        except (DamagedError, HostileError):
+            return
+        if envelope.site != site:
+            raise RefusedError("this is the log of another site", subject=path,
+                               next_step="give the key file and keyring that belong to this home")
 
 
 def _newest_aside(files: Disk) -> str:
@@ -135,13 +146,12 @@ def _sound_facts(path: str, site: bytes) -> Iterator[tuple[StoredFact, Envelope,
     """(fact, its envelope, opener of its log epoch) from the first up to the last signed head before any damage."""
     check = ChainCheck(upcasters=FACT_UPCASTERS)
     waiting: list[tuple[StoredFact, Envelope, bytes]] = []
-    for stored in _readable_facts(path):
+    for stored, _ in _readable_facts(path):
         try:
-            _require_site(stored, site, path)
             envelope = check.take(stored)
-        except RefusedError:
-            raise
         except FarkeepError:
+            return
+        if envelope.site != site:
             return
         head = check.head
         waiting.append((stored, envelope, check.openers[head.log_epoch] if head else b""))
@@ -150,20 +160,15 @@ def _sound_facts(path: str, site: bytes) -> Iterator[tuple[StoredFact, Envelope,
             waiting.clear()
 
 
-def _require_site(stored: StoredFact, site: bytes, path: str) -> None:
-    if decode_envelope(stored.envelope).site != site:
-        raise RefusedError("this is the log of another site", subject=path,
-                           next_step="give the key file and keyring that belong to this home")
-
-
-def _readable_facts(path: str) -> Iterator[StoredFact]:
-    """The rows of a database up to the first that does not read; the database is not changed."""
+def _readable_facts(path: str) -> Iterator[tuple[StoredFact, bytes]]:
+    """The rows of a database up to the first that does not read, each with the hash it was recorded with; the database
+    is not changed."""
     with contextlib.suppress(sqlite3.Error):
         uri = database_uri(path, can_create=False).replace("mode=rw", "mode=ro")
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            for envelope, signature, body in connection.execute(_ROWS):
+            for envelope, signature, body, recorded_hash in connection.execute(_ROWS):
                 if not isinstance(envelope, bytes) or not isinstance(signature, bytes):
                     return
                 if body is not None and not isinstance(body, bytes):
                     return
-                yield StoredFact(envelope, body, signature)
+                yield StoredFact(envelope, body, signature), recorded_hash

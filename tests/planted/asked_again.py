@@ -175,6 +175,9 @@ ASKED_AGAIN = (
     Sabotage("a dry run of a prune does not ask whether all is there", "siteagent/jobs/prune.py",
       "    require_present(home, needed)\n    dead = dead_segments(home, needed, runs)\n    report.segments_swept",
       "    dead = dead_segments(home, needed, runs)\n    report.segments_swept", f"{_JOBS}/test_prune_damage.py"),
+    Sabotage("a damaged fact is taken for another site's or a newer program's", "siteagent/ledger/rescue.py",
+      "        if hash_envelope(stored.envelope) != recorded_hash:\n            return\n", "        del recorded_hash\n",
+      f"{_JOBS}/test_repair_damaged_facts.py"),
     # Keys.
     Sabotage("a new secret is in the key file first", "siteagent/jobs/keys.py",
       "            _use(home, home.keyring.rewrapped(secret, randomness, keep_old=True))\n", "", f"{_JOBS}/test_keys.py"),
