@@ -29,7 +29,7 @@ from siteagent.ledger.high_water import HIGH_WATER_BYTES, Verdict, read_high_wat
 from siteagent.ledger.history import History
 from siteagent.ledger.ledger import Ledger
 from siteagent.ledger.log_check import check_log
-from siteagent.ledger.rescue import Rescue, rescue_log
+from siteagent.ledger.rescue import Rescue, is_whole, rescue_log
 from siteagent.ledger.state import SnapshotEntry
 from siteagent.migration import Migrated, migrate
 from siteagent.store.catalog import Catalog, Root
@@ -299,9 +299,15 @@ def _rescue(
     access: Access, beside: Disk, keyring: Keyring, world: World, name_site: Callable[[], str]
 ) -> Rescue | None:
     """Put a sound log in place of one that is missing or damaged; None when it is neither."""
+    folder = os.path.join(access.home, LOG_FOLDER)
     try:
         ledger = _open_ledger(access, beside, keyring, world)
     except DamagedError:
+        is_sound = False
+    except RefusedError:
+        # The version that a database says it has is one number without a check sum.
+        if not is_whole(folder, keyring.site_id):
+            raise
         is_sound = False
     else:
         is_sound = check_log(ledger).is_good
@@ -309,7 +315,6 @@ def _rescue(
             ledger.close()
     if is_sound:
         return None
-    folder = os.path.join(access.home, LOG_FOLDER)
     return rescue_log(folder, keyring, world.clock, world.randomness, site_name=name_site(), disk=world.disk(folder))
 
 

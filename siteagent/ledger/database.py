@@ -131,6 +131,10 @@ def database_errors(path: str) -> Iterator[None]:
         raise
     except (EventSourcingError, sqlite3.Error) as error:
         raise _typed_error(error, path) from error
+    except UnicodeDecodeError as error:
+        # What SQLite says of a damaged schema quotes it, and Python cannot make text of that.
+        raise DamagedError("the database of the log is damaged: its schema does not read", subject=path,
+                           next_step=_VERIFY) from error
 
 
 def _typed_error(error: BaseException, path: str) -> FarkeepError:

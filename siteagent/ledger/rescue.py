@@ -37,7 +37,7 @@ from siteagent.ledger.recorder import ChainRecorder
 _NEW_FILE = LOG_FILE + ".rescued"
 _ASIDE = re.compile(re.escape(LOG_FILE) + r"\.aside-(\d{1,6})")
 _PARTS = ("", "-wal", "-shm")
-_ROWS = (
+_FACTS = (
     "SELECT facts.envelope, facts.signature, bodies.body, facts.hash FROM facts"
     " LEFT JOIN bodies ON bodies.place = facts.place ORDER BY facts.place"
 )
@@ -97,6 +97,22 @@ def _require_own(path: str, site: bytes) -> None:
         if envelope.site != site:
             raise RefusedError("this is the log of another site", subject=path,
                                next_step="give the key file and keyring that belong to this home")
+
+
+def is_whole(folder: str, site: bytes) -> bool:
+    """True when every fact of a log holds up to a signed last one, whatever the database says of its own version."""
+    path = os.path.join(folder, LOG_FILE)
+    check, count = ChainCheck(upcasters=FACT_UPCASTERS), 0
+    for stored, _ in _readable_facts(path):
+        try:
+            is_own = check.take(stored).site == site
+        except FarkeepError:
+            return False
+        if not is_own:
+            return False
+        count += 1
+    is_signed = check.signed is not None and check.signed.position == check.head
+    return is_signed and [(count,)] == list(_rows(path, "SELECT count(*) FROM facts"))
 
 
 def _newest_aside(files: Disk) -> str:
@@ -161,14 +177,18 @@ def _sound_facts(path: str, site: bytes) -> Iterator[tuple[StoredFact, Envelope,
 
 
 def _readable_facts(path: str) -> Iterator[tuple[StoredFact, bytes]]:
-    """The rows of a database up to the first that does not read, each with the hash it was recorded with; the database
-    is not changed."""
-    with contextlib.suppress(sqlite3.Error):
+    """The facts of a database up to the first that does not read, each with the hash it was recorded with."""
+    for envelope, signature, body, recorded_hash in _rows(path, _FACTS):
+        if not isinstance(envelope, bytes) or not isinstance(signature, bytes):
+            return
+        if body is not None and not isinstance(body, bytes):
+            return
+        yield StoredFact(envelope, body, signature), recorded_hash
+
+
+def _rows(path: str, query: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query up to the first that does not read; the database is not changed."""
+    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
         uri = database_uri(path, can_create=False).replace("mode=rw", "mode=ro")
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            for envelope, signature, body, recorded_hash in connection.execute(_ROWS):
-                if not isinstance(envelope, bytes) or not isinstance(signature, bytes):
-                    return
-                if body is not None and not isinstance(body, bytes):
-                    return
-                yield StoredFact(envelope, body, signature), recorded_hash
+            yield from connection.execute(query)

@@ -1,5 +1,5 @@
-"""A log of which one fact is damaged, wherever in it: never taken for another site's or a newer Farkeep's, which are
-left where they are, and never a home without a log."""
+"""A log of which one fact, or what the database says of itself, is damaged: it is never taken for another site's or
+a newer Farkeep's, which are left where they are, and no home is left without a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.chain import hash_envelope
-from shared.errors import FarkeepError, RefusedError
+from shared.errors import DamagedError, FarkeepError, RefusedError
 from siteagent.jobs.repair_log import open_broken, repair_log
 from siteagent.ledger.rescue import Rescue
 from tests.support.homes import Place, contents
@@ -87,3 +87,48 @@ def test_what_a_newer_farkeep_wrote_is_left_where_it_is(place: Place) -> None:
     assert not list(_log(place).parent.glob("*.aside*"))
     with pytest.raises(FarkeepError), place.open() as home:
         home.ledger.history()
+
+
+def _change_database(place: Place, old: bytes, new: bytes, offset: int) -> bytes:
+    data = bytearray(_log(place).read_bytes())
+    at = data.index(old) + offset
+    data[at : at + len(new)] = new
+    _log(place).write_bytes(data)
+    return bytes(data)
+
+
+VERSION, SCHEMA = (b"SQLite format 3", b"\2", 62), (b"value BLOB NOT NULL", b"\xce", 15)
+
+
+@pytest.mark.parametrize("change", [VERSION, SCHEMA], ids=["its version", "its schema"])
+def test_a_log_is_repaired_whatever_the_database_says_of_itself(
+    place: Place, change: tuple[bytes, bytes, int]
+) -> None:
+    with place.open() as home:
+        expected = [(entry.id, contents(home, entry)) for entry in home.ledger.history().snapshots]
+    damaged = _change_database(place, *change)
+    with pytest.raises((DamagedError, RefusedError)):
+        place.open()
+    rescue = _repair(place)
+    assert rescue is not None
+    assert _log(place).with_name(rescue.aside).read_bytes() == damaged
+    with place.open() as home:
+        assert [(entry.id, contents(home, entry)) for entry in home.ledger.history().snapshots] == expected
+        place.backup(home)
+
+
+def test_facts_are_all_kept_when_only_the_version_of_the_database_is_wrong(place: Place) -> None:
+    facts = _envelopes(place)
+    _change_database(place, *VERSION)
+    rescue = _repair(place)
+    assert rescue is not None
+    assert rescue.facts == len(facts)
+    assert _envelopes(place)[: len(facts)] == facts
+
+
+def test_a_database_of_a_newer_farkeep_with_facts_that_do_not_read_is_left_where_it_is(place: Place) -> None:
+    _write(place, FIELDS["version"], 2)
+    data = _change_database(place, *VERSION)
+    with pytest.raises(RefusedError, match="newer Farkeep"):
+        _repair(place)
+    assert _log(place).read_bytes() == data
