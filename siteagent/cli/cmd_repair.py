@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from shared.errors import DamagedError, PartialError
+from siteagent.cli.moment import local_time, rfc3339
 from siteagent.cli.output import Json, plain
 from siteagent.cli.session import Session, host_name, user_name
 from siteagent.cli.sizes import shown_count, shown_duration
@@ -62,13 +63,14 @@ def _packs(session: Session) -> int:
 
 
 def _log(session: Session) -> int:
-    """JSON: {reason, rescued, snapshots, packs, not_taken, notes}; exit code 3 when not all could be taken back."""
+    """JSON: {reason, known_until, rescued, snapshots, packs, not_taken, notes}; exit code 3 when not all could be taken
+    back."""
     with open_broken(session.access, session.command, session.world) as home:
         report = repair_log(home, Who(user_name(), host_name()))
-    output, rescue = session.output, report.rescue
+    output, rescue, known_ns = session.output, report.rescue, report.known_until_ns
     output.document({
-        "reason": plain(report.reason), "rescued": None if rescue is None else {"aside": rescue.aside,
-                                                                                "facts": rescue.facts},
+        "reason": plain(report.reason), "known_until": rfc3339(known_ns) if known_ns else None,
+        "rescued": None if rescue is None else {"aside": rescue.aside, "facts": rescue.facts},
         "snapshots": [snapshot.hex() for snapshot in report.snapshots], "packs": len(report.packs),
         "not_taken": _rows(report.not_taken), "notes": list(map(plain, report.notes)),
     })  # fmt: skip
@@ -79,6 +81,8 @@ def _log(session: Session) -> int:
     if rescue is not None:
         kept = f"; the old file is kept as {rescue.aside}" if rescue.aside else ""
         output.say(f"  {rescue.facts} facts of the old log hold{kept}")
+    since = f"after {local_time(known_ns)}" if known_ns else "until now"
+    output.warn(f"  what was decided {since} has to be decided again: holds, tags, notes, and what was forgotten")
     _say(session, report.not_taken, "could not be taken back")
     session.notes(report.notes)
     return PartialError.exit_code if report.not_taken else 0

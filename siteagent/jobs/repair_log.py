@@ -49,9 +49,11 @@ _PACKS_PER_FACT = 10_000
 
 class LogRepair(Struct):
     """What was done. `reason`: why facts are thought to be missing (empty: nothing had to be done); `not_taken`:
-    what could not be taken back, and why."""
+    what could not be taken back, and why; `known_until_ns`: log time of the newest fact that was there (0: none).
+    Snapshots and packs come back; what was decided later (holds, tags, what was forgotten) does not."""
 
     reason: str = ""
+    known_until_ns: int = 0
     rescue: Rescue | None = None
     snapshots: list[bytes] = field(default_factory=list)
     packs: list[bytes] = field(default_factory=list)
@@ -76,6 +78,9 @@ def repair_log(home: Home, who: Who | None = None) -> LogRepair:
     report = LogRepair(rescue=home.rescue, reason=_reason(home))
     if not report.reason:
         return report
+    last = home.ledger.history().last_stamp
+    if last is not None and (home.rescue is None or home.rescue.facts):
+        report.known_until_ns = last.time_ns
     job = RunningJob(home.world.randomness.bits(16))
     _take_back(home, report, job)
     job.outcome = "partial" if report.not_taken else "done"

@@ -161,7 +161,9 @@ def test_audit_and_repair(farkeep: Farkeep) -> None:
     audit = farkeep.run("audit", "verify").json()
     assert audit["is_good"] is True
     assert audit["problems"] == []
-    assert farkeep.run("repair", "log").json()["reason"] == ""
+    log = farkeep.run("repair", "log").json()
+    assert set(log) == {"reason", "known_until", "rescued", "snapshots", "packs", "not_taken", "notes"}
+    assert (log["reason"], log["known_until"]) == ("", None)
     assert set(farkeep.run("repair", "index").json()) == {
         "packs", "segments", "walked", "left_out", "notes", "seconds"}  # fmt: skip
 

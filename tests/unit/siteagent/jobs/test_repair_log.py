@@ -142,8 +142,10 @@ def test_a_rewound_log_goes_on_in_a_new_log_epoch(scene: Scene, spoil: Callable[
     spoil(scene)
     with scene.place.open() as home:
         before = home.ledger.head.position
+        last = list(home.ledger.facts())[-1].time_ns
     report = scene.repair()
     assert report.rescue is None
+    assert report.known_until_ns == last
     assert report.snapshots == scene.ids[1:]
     assert set(report.packs) == set(scene.packs) - _packs_of_first(scene)
     with scene.place.open() as home:
@@ -198,6 +200,7 @@ def test_a_log_that_is_lost_begins_anew_with_the_name_that_snapshots_give(tmp_pa
     shutil.rmtree(place.home / "log")
     with open_broken(place.access, "repair log", place.world) as home:
         report = repair_log(home)
+        assert report.known_until_ns == 0
         assert home.ledger.history().site_name == "paris"
         assert report.rescue is not None
         assert report.rescue.facts == 0
